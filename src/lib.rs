@@ -1,0 +1,17 @@
+//! SQL over Kafka with live machine-learning models.
+//!
+//! Kafka topics are streaming tables in DataFusion; SQL calls `score(model, features)`; models arrive on a topic and go live
+//! in running queries at the next epoch. `docs/architecture.md` follows one row through the modules below, which stand on
+//! floors: each imports its own floor or those below it.
+
+pub mod config;
+pub mod error;
+pub mod time;
+
+pub mod format;
+
+pub mod model;
+
+pub mod connector;
+
+pub use error::{Error, ErrorKind, Result};
