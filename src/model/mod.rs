@@ -8,11 +8,30 @@
 //! A version is immutable; what moves is which version a name means. Scorers are columnar: Arrow arrays in, Arrow arrays
 //! out, nothing per row. To add a model format: write `model/<name>.rs`, then add one line to [`MODEL_FORMATS`].
 
+pub mod descriptor;
+mod ledger;
+mod load;
+mod reference;
+pub mod registry;
+mod snapshot;
+mod stats;
+pub mod table;
+mod versions;
+mod view;
+
 use std::fmt::Debug;
 use std::sync::Arc;
 
 use arrow::array::ArrayRef;
 use arrow::datatypes::DataType;
+
+pub use load::{load_any, sniff};
+pub use reference::{ModelRef, is_name};
+pub use registry::{Fetch, Registry, UseGuard};
+pub use snapshot::{LiveModel, Resolution, Snapshot};
+pub use stats::{Stats, StatsReading};
+pub use versions::{Applied, Change, Check, Numbering, Status};
+pub use view::View;
 
 use crate::error::{BoxError, ErrorKind, Explain, did_you_mean};
 
@@ -220,7 +239,9 @@ impl Explain for ModelError {
         match self {
             Self::Unknown { .. } => Some("Export the model to ONNX.".to_owned()),
             Self::Features { hint, .. } => Some(hint.clone()),
-            Self::BadName { .. } => Some("Use letters, digits, \"_\", \".\" and \"-\"; a version follows a colon: 'fraud:7'.".to_owned()),
+            Self::BadName { .. } => {
+                Some("Use letters, digits, \"_\", \".\" and \"-\"; a version follows a colon: 'fraud:7'.".to_owned())
+            }
             Self::Missing { name, known, .. } => did_you_mean(name, "models", known.iter().map(String::as_str))
                 .or_else(|| Some(format!("Publish it: vatic publish {name} FILE"))),
             Self::Unusable { .. } => Some("Publish a version that loads; SELECT * FROM models shows them all.".to_owned()),
