@@ -35,8 +35,15 @@ pub use view::View;
 
 use crate::error::{BoxError, ErrorKind, Explain, did_you_mean};
 
+pub mod answer;
+pub mod features;
+mod guard;
+pub mod onnx;
+
+pub use guard::guard;
+
 /// All formats of models, in the order in which their `sniff` is asked.
-pub const MODEL_FORMATS: &[&dyn ModelFormat] = &[];
+pub const MODEL_FORMATS: &[&dyn ModelFormat] = &[&onnx::Onnx];
 
 /// A kind of model file.
 pub trait ModelFormat: Debug + Sync {

@@ -1,0 +1,56 @@
+//! ONNX models, run by tract.
+//!
+//! ```text
+//! bytes ─► scan (sizes, operators, order of nodes) ─► tract ─► plans: any batch, 64, 1024 ─► probe ─► Scorer
+//!                                                  └► signature: inputs, outputs, classes, kind
+//! ```
+//!
+//! From memory only: a model that keeps its weights in another file is refused. What is refused is refused *before*
+//! scoring, with the reason: an operator that is not on the list of [`scan`], or a model whose rows influence each other
+//! (then a score would depend on how a stream was cut into batches). To add an operator of `ai.onnx.ml`: write it in
+//! [`operators`], prove it against ONNX Runtime (`tests/models/train.py`), then add its name to the list in [`scan`].
+
+use std::sync::Arc;
+
+use super::guard::guard;
+use super::{Loaded, ModelError, ModelFormat};
+
+mod operators;
+mod scan;
+mod scorer;
+mod signature;
+
+/// The largest file that is looked at, in bytes.
+pub const MAX_BYTES: usize = 64 << 20;
+
+/// The format.
+#[derive(Debug)]
+pub struct Onnx;
+
+impl ModelFormat for Onnx {
+    fn name(&self) -> &'static str {
+        "onnx"
+    }
+
+    fn sniff(&self, bytes: &[u8]) -> bool {
+        scan::looks_like_onnx(bytes)
+    }
+
+    fn load(&self, bytes: &[u8]) -> Result<Loaded, ModelError> {
+        guard(|| load(bytes)).unwrap_or_else(|panic| Err(refuse(format!("the file made the ONNX reader fail ({panic})"))))
+    }
+}
+
+fn load(bytes: &[u8]) -> Result<Loaded, ModelError> {
+    let model = scan::decode(bytes)?;
+    let graph = model.graph.as_ref().ok_or_else(|| refuse("the file holds no graph"))?;
+    let inputs = signature::inputs(graph)?;
+    let (scorer, outputs) = scorer::OnnxScorer::build(&model, &inputs, bytes.len())?;
+    let signature = signature::signature(graph, inputs, outputs);
+    Ok(Loaded { signature, scorer: Arc::new(scorer) })
+}
+
+/// A reason without a cause.
+fn refuse(reason: impl Into<String>) -> ModelError {
+    ModelError::Load { reason: reason.into(), source: None }
+}
