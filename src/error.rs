@@ -257,9 +257,18 @@ fn from_shared(error: &DataFusionError) -> Error {
 /// The text without the class names that libraries put before it.
 fn strip(text: &str) -> String {
     let known = [
-        "Error during planning: ", "SQL error: ", "Schema error: ", "Arrow error: ", "Cast error: ", "Execution error: ",
-        "External error: ", "This feature is not implemented: ", "Invalid argument error: ", "Compute error: ",
-        "Parser error: ", "Divide by zero error: ",
+        "Error during planning: ",
+        "SQL error: ",
+        "Schema error: ",
+        "Arrow error: ",
+        "Cast error: ",
+        "Execution error: ",
+        "External error: ",
+        "This feature is not implemented: ",
+        "Invalid argument error: ",
+        "Compute error: ",
+        "Parser error: ",
+        "Divide by zero error: ",
     ];
     let mut text = text.trim();
     while let Some(rest) = known.iter().find_map(|prefix| text.strip_prefix(prefix)) {

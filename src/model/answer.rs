@@ -16,8 +16,8 @@ use std::ops::Range;
 use std::sync::{Arc, LazyLock};
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, FixedSizeListArray, Float64Array, Int64Array, ListArray, MapArray, StringArray, StructArray,
-    UInt32Array, new_null_array,
+    Array, ArrayRef, AsArray, BooleanArray, FixedSizeListArray, Float64Array, Int64Array, ListArray, MapArray, StringArray,
+    StructArray, UInt32Array, new_null_array,
 };
 use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::compute::{cast, concat, nullif, take};
@@ -160,7 +160,9 @@ pub fn scores(signature: &Signature, outputs: &[ArrayRef]) -> Result<Float64Arra
             let (values, width) = numbers(output(outputs, value)?)?;
             Ok(if width == 1 { values } else { every(&values, width, |_| 0) })
         }
-        Kind::Classification { probabilities: None, .. } | Kind::Clustering { distances: None, .. } => Ok(Float64Array::new_null(rows)),
+        Kind::Classification { probabilities: None, .. } | Kind::Clustering { distances: None, .. } => {
+            Ok(Float64Array::new_null(rows))
+        }
         Kind::Classification { probabilities: Some(index), .. } => {
             let (values, width) = numbers(output(outputs, index)?)?;
             match width {
@@ -196,14 +198,17 @@ fn predicted(signature: &Signature, outputs: &[ArrayRef]) -> Result<Vec<u32>, Ar
     let (values, width) = numbers(output(outputs, probabilities)?)?;
     let rows = values.values().chunks_exact(width.max(1));
     let largest = |row: &[f64]| {
-        let best = row.iter().enumerate().fold((0, f64::NEG_INFINITY), |best, (i, p)| if *p > best.1 { (i, *p) } else { best });
+        let best =
+            row.iter().enumerate().fold((0, f64::NEG_INFINITY), |best, (i, p)| if *p > best.1 { (i, *p) } else { best });
         best.0 as u32
     };
     let Some(label) = label.filter(|_| signature.classes.len() == width) else { return Ok(rows.map(largest).collect()) };
     let labels = output(outputs, label)?;
     let index = |class: &str| signature.classes.iter().position(|c| c == class).map(|i| i as u32);
     if let Some(labels) = labels.as_string_opt::<i32>() {
-        let known = |i: usize, row: &[f64]| labels.is_valid(i).then(|| index(labels.value(i))).flatten().unwrap_or_else(|| largest(row));
+        let known = |i: usize, row: &[f64]| {
+            labels.is_valid(i).then(|| index(labels.value(i))).flatten().unwrap_or_else(|| largest(row))
+        };
         return Ok(rows.enumerate().map(|(i, row)| known(i, row)).collect());
     }
     // Labels that are numbers are compared as numbers.
@@ -367,7 +372,10 @@ pub fn score_batch(
     } else {
         columns.nulls
     };
-    let answers = functions.iter().map(|f| answer(*f, model, &loaded.signature, &outputs, nulls.as_ref())).collect::<Result<_, _>>()?;
+    let answers = functions
+        .iter()
+        .map(|f| answer(*f, model, &loaded.signature, &outputs, nulls.as_ref()))
+        .collect::<Result<_, _>>()?;
     Ok(Scored { answers, failures })
 }
 

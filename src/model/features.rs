@@ -15,8 +15,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, Datum, FixedSizeListArray, Float32Array, Float64Array, PrimitiveArray, Scalar, StringArray,
-    UInt64Array, new_null_array,
+    Array, ArrayRef, AsArray, BooleanArray, Datum, FixedSizeListArray, Float32Array, Float64Array, PrimitiveArray, Scalar,
+    StringArray, UInt64Array, new_null_array,
 };
 use arrow::buffer::{BooleanBuffer, NullBuffer};
 use arrow::compute::kernels::zip::zip;
@@ -218,7 +218,8 @@ impl Bound {
                 (Source::Argument(index) | Source::Field(index), _) => features.get(*index).cloned(),
             };
             let Some(feature) = feature else { return Err("lacks a feature".to_owned()) };
-            let data_type = if list { element(&feature.data_type).unwrap_or(&feature.data_type) } else { &feature.data_type };
+            let data_type =
+                if list { element(&feature.data_type).unwrap_or(&feature.data_type) } else { &feature.data_type };
             if !fits(data_type, &self.input.data_type) {
                 let (wanted, name) = (sql_name(&self.input.data_type), &self.input.name);
                 return Err(format!("takes {wanted} for \"{name}\", {} was given", given(&feature)));
@@ -325,19 +326,30 @@ impl Bound {
     }
 
     /// The elements of all rows' lists that belong to this input, `width` per row; NULL where the row has none.
-    fn elements(&self, lists: &ArrayRef, rows: usize, start: usize, total: usize, verdict: &mut Verdict) -> Result<ArrayRef, ArrowError> {
+    fn elements(
+        &self,
+        lists: &ArrayRef,
+        rows: usize,
+        start: usize,
+        total: usize,
+        verdict: &mut Verdict,
+    ) -> Result<ArrayRef, ArrowError> {
         let width = self.input.width;
         let (values, bounds) = list_parts(lists)?;
         let row_of = |row: usize| bounds(row);
         for row in (0..rows).filter(|r| lists.is_valid(*r)) {
             let length = row_of(row).1;
             if length != total {
-                verdict.failed.entry(row).or_insert_with(|| format!("the model takes {}, the list has {length}", count(total)));
+                verdict
+                    .failed
+                    .entry(row)
+                    .or_insert_with(|| format!("the model takes {}, the list has {length}", count(total)));
             }
         }
         // Lists that lie one behind the other need no copy.
         let first = if rows > 0 { row_of(0).0 } else { 0 };
-        let dense = width == total && lists.null_count() == 0 && (0..rows).all(|row| row_of(row) == (first + row * total, total));
+        let dense =
+            width == total && lists.null_count() == 0 && (0..rows).all(|row| row_of(row) == (first + row * total, total));
         let picked = if dense {
             values.slice(first, rows * width)
         } else {
@@ -431,7 +443,8 @@ fn transpose(columns: &[ArrayRef], data_type: &DataType, rows: usize) -> Result<
         DataType::Int32 => transpose_numbers::<Int32Type>(columns, rows),
         _ => {
             let arrays: Vec<&dyn Array> = columns.iter().map(|c| c.as_ref() as &dyn Array).collect();
-            let order: Vec<(usize, usize)> = (0..rows).flat_map(|row| (0..columns.len()).map(move |column| (column, row))).collect();
+            let order: Vec<(usize, usize)> =
+                (0..rows).flat_map(|row| (0..columns.len()).map(move |column| (column, row))).collect();
             interleave(&arrays, &order)
         }
     }
@@ -447,7 +460,8 @@ fn transpose_numbers<T: ArrowPrimitiveType>(columns: &[ArrayRef], rows: usize) -
         let block = &mut out[start * width..end * width];
         for (column, array) in columns.iter().enumerate() {
             let numbers = array.as_primitive_opt::<T>().filter(|a| a.len() == rows);
-            let numbers = numbers.ok_or_else(|| ArrowError::InvalidArgumentError("columns of several lengths or types".to_owned()))?;
+            let numbers =
+                numbers.ok_or_else(|| ArrowError::InvalidArgumentError("columns of several lengths or types".to_owned()))?;
             let targets = block.iter_mut().skip(column).step_by(width);
             targets.zip(&numbers.values()[start..end]).for_each(|(target, number)| *target = *number);
         }

@@ -54,3 +54,6 @@ fn load(bytes: &[u8]) -> Result<Loaded, ModelError> {
 fn refuse(reason: impl Into<String>) -> ModelError {
     ModelError::Load { reason: reason.into(), source: None }
 }
+
+#[cfg(test)]
+mod tests;

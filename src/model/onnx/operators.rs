@@ -127,7 +127,11 @@ impl Linear {
             "{} coefficients for {targets} outputs are not supported",
             coefficients.len()
         );
-        ensure!(intercepts.is_empty() || intercepts.len() == targets, "{} intercepts for {targets} outputs", intercepts.len());
+        ensure!(
+            intercepts.is_empty() || intercepts.len() == targets,
+            "{} intercepts for {targets} outputs",
+            intercepts.len()
+        );
         let features = coefficients.len() / targets;
         let none = vec![0.0; targets];
         let intercepts = if intercepts.is_empty() { &none } else { intercepts };
@@ -380,7 +384,12 @@ impl TypedOp for Classical {
             Self::OneHot { categories, .. } => categories.datum_type(),
             _ => f32::datum_type(),
         };
-        ensure!(inputs[0].datum_type == wanted, "operator {} of type {:?} is not supported yet", Op::name(self), inputs[0].datum_type);
+        ensure!(
+            inputs[0].datum_type == wanted,
+            "operator {} of type {:?} is not supported yet",
+            Op::name(self),
+            inputs[0].datum_type
+        );
         Ok(match self {
             Self::OneHot { categories, .. } => {
                 let mut shape: TVec<TDim> = shape.iter().cloned().collect();
@@ -425,8 +434,12 @@ impl Expansion for Classical {
         let mut wire = tvec!(inputs[0]);
         let given = model.outlet_fact(wire[0])?.datum_type;
         // ONNX Runtime reads integers as f32 here too. Doubles it would compute with as doubles: refused by `output_facts`.
-        if !matches!(self, Self::OneHot { .. } | Self::Imputer { .. }) && given.is_integer() {
+        if !matches!(self, Self::OneHot { .. } | Self::Imputer { .. }) && (given.is_integer() || given == TDim::datum_type())
+        {
             wire = model.wire_node(format!("{prefix}.f32"), cast(f32::datum_type()), &wire)?;
+        } else if given == TDim::datum_type() {
+            // tract's own type for integers that might be dimensions: what a cast to INT64 gives.
+            wire = model.wire_node(format!("{prefix}.i64"), cast(i64::datum_type()), &wire)?;
         }
         model.wire_node(prefix, self.clone(), &wire)
     }

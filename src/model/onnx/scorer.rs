@@ -14,7 +14,8 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, FixedSizeListArray, Float32Array, Float64Array, Int32Array, Int64Array, StringArray,
+    Array, ArrayRef, AsArray, BooleanArray, FixedSizeListArray, Float32Array, Float64Array, Int32Array, Int64Array,
+    StringArray,
 };
 use arrow::buffer::{BooleanBuffer, OffsetBuffer};
 use arrow::datatypes::{ArrowPrimitiveType, DataType, Field, Float32Type, Float64Type, Int32Type, Int64Type};
@@ -268,12 +269,20 @@ fn tensor(array: &ArrayRef, input: &Column, start: usize, real: usize, run: usiz
 }
 
 /// `many` numbers from `first`, and the last `width` of them again `fill` times.
-fn numbers<T>(values: &ArrayRef, first: usize, many: usize, width: usize, fill: usize, shape: &[usize]) -> TractResult<Tensor>
+fn numbers<T>(
+    values: &ArrayRef,
+    first: usize,
+    many: usize,
+    width: usize,
+    fill: usize,
+    shape: &[usize],
+) -> TractResult<Tensor>
 where
     T: ArrowPrimitiveType,
     T::Native: Datum + Copy,
 {
-    let array = values.as_primitive_opt::<T>().with_context(|| format!("{:?} given for {:?}", values.data_type(), T::DATA_TYPE))?;
+    let array =
+        values.as_primitive_opt::<T>().with_context(|| format!("{:?} given for {:?}", values.data_type(), T::DATA_TYPE))?;
     let given = &array.values()[first..first + many];
     if fill == 0 {
         return Tensor::from_shape(shape, given);
@@ -389,13 +398,17 @@ fn near(all: &ArrayRef, one: &ArrayRef) -> bool {
     let (all, one) = (flat(all), flat(one));
     match (all.as_primitive_opt::<Float32Type>(), one.as_primitive_opt::<Float32Type>()) {
         (Some(all), Some(one)) => {
-            let same = |a: f32, b: f32| a == b || (a.is_nan() && b.is_nan()) || (a - b).abs() <= 1e-3 * a.abs().max(b.abs()).max(1.0);
+            let same = |a: f32, b: f32| {
+                a == b || (a.is_nan() && b.is_nan()) || (a - b).abs() <= 1e-3 * a.abs().max(b.abs()).max(1.0)
+            };
             all.values().iter().zip(one.values()).all(|(a, b)| same(*a, *b))
         }
         _ => match (all.as_primitive_opt::<Float64Type>(), one.as_primitive_opt::<Float64Type>()) {
-            (Some(all), Some(one)) => {
-                all.values().iter().zip(one.values()).all(|(a, b)| a == b || (a - b).abs() <= 1e-3 * a.abs().max(b.abs()).max(1.0))
-            }
+            (Some(all), Some(one)) => all
+                .values()
+                .iter()
+                .zip(one.values())
+                .all(|(a, b)| a == b || (a - b).abs() <= 1e-3 * a.abs().max(b.abs()).max(1.0)),
             _ => all.as_ref() == one.as_ref(),
         },
     }
@@ -411,4 +424,3 @@ fn chain(error: &TractError) -> String {
 fn failed(error: &TractError) -> ModelError {
     refuse(format!("the graph cannot be run: {}", chain(error)))
 }
-

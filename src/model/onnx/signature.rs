@@ -41,7 +41,9 @@ pub(super) fn inputs(graph: &GraphProto) -> Result<Inputs, ModelError> {
             Ok(OnnxType::Int32) => DataType::Int32,
             Ok(OnnxType::Bool) => DataType::Boolean,
             Ok(OnnxType::String) => DataType::Utf8,
-            Ok(other) => return Err(refuse(format!("input \"{name}\" of type {} is not supported yet", other.as_str_name()))),
+            Ok(other) => {
+                return Err(refuse(format!("input \"{name}\" of type {} is not supported yet", other.as_str_name())));
+            }
             Err(_) => return Err(refuse(format!("input \"{name}\" has no known type"))),
         };
         let dims = &tensor.shape.as_ref().ok_or_else(|| refuse(format!("input \"{name}\" has no shape")))?.dim;
@@ -58,11 +60,9 @@ pub(super) fn inputs(graph: &GraphProto) -> Result<Inputs, ModelError> {
             }
             found.batch = Some(rows);
         }
-        let shape = rest
-            .iter()
-            .map(|dim| fixed(&dim.value))
-            .collect::<Option<Vec<_>>>()
-            .ok_or_else(|| refuse(format!("input \"{name}\" has no fixed width; export the model with a known number of features")))?;
+        let shape = rest.iter().map(|dim| fixed(&dim.value)).collect::<Option<Vec<_>>>().ok_or_else(|| {
+            refuse(format!("input \"{name}\" has no fixed width; export the model with a known number of features"))
+        })?;
         let width = shape
             .iter()
             .try_fold(1usize, |product, dim| product.checked_mul(*dim).filter(|p| *p <= 1 << 24))
@@ -128,7 +128,11 @@ fn kind(trace: &Trace, outputs: &[Output]) -> (Kind, Vec<String>) {
         (Some(label), None, None) => {
             let chosen = outputs[label].data_type == DataType::Utf8
                 || matches!(origin.operator, "ArgMax" | "ArrayFeatureExtractor" | "LinearClassifier");
-            if chosen { Kind::Classification { label: Some(label), probabilities: None } } else { Kind::Regression { value: label } }
+            if chosen {
+                Kind::Classification { label: Some(label), probabilities: None }
+            } else {
+                Kind::Regression { value: label }
+            }
         }
         (None, Some(wide), _) if matches!(columns.operator, "Softmax" | "LinearClassifier" | "ZipMap") => {
             Kind::Classification { label: None, probabilities: Some(wide) }

@@ -1,0 +1,253 @@
+//! Scores of the models in `tests/models` against ONNX Runtime's, and what is refused.
+
+use std::path::{Path, PathBuf};
+
+use arrow::array::{Array, ArrayRef, AsArray};
+use arrow::array::{
+    BooleanArray, FixedSizeListArray, Float32Array, Float64Array, Int32Array, Int64Array, StringArray, new_empty_array,
+};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Field, Float64Type};
+use serde_json::Value;
+use tract_onnx::pb::{GraphProto, NodeProto, StringStringEntryProto, TensorProto};
+
+use super::*;
+use crate::model::{Input, Kind};
+
+#[path = "../../../tests/it/models.rs"]
+mod made;
+use made::{constant_model, encoded, ints, matrix, node};
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/models")
+}
+
+fn bytes(name: &str) -> Vec<u8> {
+    std::fs::read(folder().join(format!("{name}.onnx"))).unwrap()
+}
+
+fn load(name: &str) -> Loaded {
+    Onnx.load(&bytes(name)).unwrap_or_else(|e| panic!("{name}: {e}"))
+}
+
+fn reason(bytes: &[u8]) -> String {
+    Onnx.load(bytes).map(|l| format!("{:?}", l.signature)).unwrap_err().to_string()
+}
+
+/// An input of a case, repeated until there are `rows`.
+fn input(case: &Value, input: &Input, rows: usize) -> ArrayRef {
+    let given = case["inputs"].as_array().unwrap().iter().find(|i| i["name"] == input.name.as_str()).unwrap();
+    let values = given["values"].as_array().unwrap().iter().cycle().take(rows * input.width);
+    let double = |v: &Value| v.as_f64().unwrap_or(f64::NAN);
+    let array: ArrayRef = match input.data_type {
+        DataType::Float32 => Arc::new(values.map(|v| Some(double(v) as f32)).collect::<Float32Array>()),
+        DataType::Float64 => Arc::new(values.map(|v| Some(double(v))).collect::<Float64Array>()),
+        DataType::Int64 => Arc::new(values.map(Value::as_i64).collect::<Int64Array>()),
+        DataType::Int32 => Arc::new(values.map(|v| Some(double(v) as i32)).collect::<Int32Array>()),
+        DataType::Boolean => Arc::new(values.map(Value::as_bool).collect::<BooleanArray>()),
+        _ => Arc::new(values.map(Value::as_str).collect::<StringArray>()),
+    };
+    if input.width == 1 {
+        return array;
+    }
+    let field = Arc::new(Field::new_list_field(input.data_type.clone(), true));
+    Arc::new(FixedSizeListArray::try_new(field, input.width as i32, array, None).unwrap())
+}
+
+/// Compares with the reference at several batch sizes; `Err` says where they differ.
+fn compare(loaded: &Loaded, case: &Value) -> Result<f64, String> {
+    let mut largest = 0f64;
+    for rows in [0, 1, 7, 64, 1024, 1100] {
+        let features: Vec<ArrayRef> = loaded.signature.inputs.iter().map(|i| input(case, i, rows)).collect();
+        let outputs = loaded.scorer.score(&features, rows).map_err(|e| format!("{rows} rows: {e}"))?;
+        for (output, array) in loaded.signature.outputs.iter().zip(&outputs) {
+            if array.len() != rows || array.data_type() != &output.data_type {
+                return Err(format!(
+                    "{}: {} rows of {}, not {rows} of {}",
+                    output.name,
+                    array.len(),
+                    array.data_type(),
+                    output.data_type
+                ));
+            }
+            let (values, width) = match array.as_fixed_size_list_opt() {
+                Some(list) => (list.values().clone(), list.value_length() as usize),
+                None => (array.clone(), 1),
+            };
+            let wanted = case["outputs"].as_array().unwrap().iter().find(|o| o["name"] == output.name.as_str()).unwrap();
+            let wanted: Vec<&Value> = wanted["values"].as_array().unwrap().iter().collect();
+            if wanted.len() != case["rows"].as_u64().unwrap() as usize * width {
+                return Err(format!("{}: {width} per row", output.name));
+            }
+            let texts = values.as_string_opt::<i32>();
+            let numbers = cast(&values, &DataType::Float64).unwrap_or_else(|_| new_empty_array(&DataType::Float64));
+            let numbers = numbers.as_primitive::<Float64Type>();
+            for (at, wanted) in wanted.iter().cycle().take(rows * width).enumerate() {
+                if let Some(texts) = texts {
+                    if Some(texts.value(at)) != wanted.as_str() {
+                        return Err(format!("{} at {at}: \"{}\", not {wanted}", output.name, texts.value(at)));
+                    }
+                    continue;
+                }
+                let (given, wanted) = (numbers.value(at), wanted.as_f64().unwrap_or(f64::NAN));
+                let difference = (given - wanted).abs() / wanted.abs().max(1.0);
+                if !(difference <= 1e-5 || given == wanted || (given.is_nan() && wanted.is_nan())) {
+                    return Err(format!("{rows} rows, {} at {at}: {given}, not {wanted}", output.name));
+                }
+                largest = largest.max(if difference.is_nan() { 0.0 } else { difference });
+            }
+        }
+    }
+    Ok(largest)
+}
+
+#[test]
+fn scores_are_those_of_onnx_runtime() {
+    let mut cases = 0;
+    for entry in std::fs::read_dir(folder()).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_none_or(|e| e != "json") {
+            continue;
+        }
+        let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
+        let case: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+        compare(&load(&name), &case).unwrap_or_else(|e| panic!("{name}: {e}"));
+        cases += 1;
+    }
+    assert!(cases >= 13, "{cases} cases");
+}
+
+#[test]
+fn signatures_are_read_off_the_graph() {
+    let of = |name: &str| load(name).signature;
+    let names = |s: &crate::model::Signature| s.inputs.iter().map(|i| i.name.clone()).collect::<Vec<_>>();
+
+    let fraud = of("fraud_v1");
+    assert_eq!(names(&fraud), ["amount", "hour", "distance_km", "tx_last_hour"]);
+    assert_eq!(fraud.inputs[1].data_type, DataType::Int64);
+    assert!(fraud.inputs.iter().all(|i| i.width == 1 && i.shape.is_empty() && !i.takes_null));
+    assert_eq!(fraud.kind, Kind::Classification { label: Some(0), probabilities: Some(1) });
+
+    let mlp = of("mlp_11_32_16_1");
+    assert_eq!((mlp.inputs[0].width, mlp.inputs[0].shape.as_slice()), (11, &[11][..]));
+    assert_eq!((mlp.kind, mlp.outputs[0].data_type.clone()), (Kind::Regression { value: 0 }, DataType::Float32));
+
+    let species = ["setosa", "versicolor", "virginica"];
+    assert_eq!(of("iris_species").classes, species);
+    assert_eq!(of("iris_mlp").classes, species);
+    assert_eq!(of("iris_zipmap").classes, ["0", "1", "2"]);
+    assert_eq!(of("iris_softmax").kind, Kind::Classification { label: None, probabilities: Some(0) });
+    assert!(of("iris_softmax").classes.is_empty());
+    assert_eq!(of("iris_clusters").kind, Kind::Clustering { label: 0, distances: Some(1) });
+    assert_eq!(of("diabetes").kind, Kind::Regression { value: 0 });
+
+    let mixed = of("mixed");
+    assert_eq!(names(&mixed), ["size", "weight", "colour", "level"]);
+    // The imputer treats missing numbers; categories have no such treatment.
+    assert_eq!(mixed.inputs.iter().map(|i| i.takes_null).collect::<Vec<_>>(), [true, true, false, false]);
+    assert_eq!(mixed.inputs[2].data_type, DataType::Utf8);
+}
+
+#[test]
+fn what_cannot_be_right_is_refused_with_the_reason() {
+    assert_eq!(reason(&bytes("iris_tree")), "operator TreeEnsembleClassifier (ai.onnx.ml) is not supported yet");
+    assert_eq!(reason(&bytes("broken")), "the file is damaged");
+    assert_eq!(reason(&bytes("across_rows")), "rows of a batch influence each other, so a row has no score of its own");
+    assert_eq!(reason(&vec![8; MAX_BYTES + 1]), format!("the file has {} bytes, more than {MAX_BYTES}", MAX_BYTES + 1));
+
+    let graph = |nodes: Vec<NodeProto>| GraphProto {
+        node: nodes,
+        input: vec![matrix("x", 2)],
+        output: vec![matrix("y", 2)],
+        ..GraphProto::default()
+    };
+    let of = |graph: GraphProto| reason(&encoded(graph));
+    assert_eq!(of(graph(vec![node("RandomNormalLike", &["x"], "y")])), "operator RandomNormalLike is not supported yet");
+    let foreign = NodeProto { domain: "com.microsoft".to_owned(), ..node("Gelu", &["x"], "y") };
+    assert_eq!(of(graph(vec![foreign])), "operator Gelu (com.microsoft) is not supported yet");
+    assert_eq!(of(graph(vec![node("Relu", &["z"], "y")])), "operator Relu uses \"z\", which nothing before it makes");
+    assert_eq!(of(graph(vec![node("Relu", &["x"], "z")])), "nothing makes output \"y\"");
+    assert_eq!(of(GraphProto { input: vec![], ..graph(vec![]) }), "nothing makes output \"y\"");
+
+    let tensor =
+        TensorProto { name: "w".to_owned(), data_type: 1, dims: vec![2], float_data: vec![1.0], ..TensorProto::default() };
+    let with = |tensor: TensorProto| GraphProto { initializer: vec![tensor], ..graph(vec![node("Add", &["x", "w"], "y")]) };
+    assert_eq!(of(with(tensor.clone())), "constant \"w\" does not have the 2 values of its shape");
+    let huge = TensorProto { dims: vec![1 << 40, 1 << 40], ..tensor.clone() };
+    assert!(of(with(huge)).starts_with("constant \"w\" has a shape of more than"));
+    let location = StringStringEntryProto { key: "location".to_owned(), value: "/etc/passwd".to_owned() };
+    let outside = TensorProto { float_data: vec![], external_data: vec![location], data_location: Some(1), ..tensor };
+    assert_eq!(of(with(outside)), "constant \"w\" is kept in another file; save the model as one file");
+
+    let doubling = |n: usize| node("Concat", &[&format!("c{n}"), &format!("c{n}")], &format!("c{}", n + 1));
+    let mut nodes = vec![node("Identity", &["x"], "c0")];
+    nodes.extend((0..40).map(|n| NodeProto { attribute: vec![ints("axis", &[1])], ..doubling(n) }));
+    nodes.push(node("Identity", &["c40"], "y"));
+    assert!(of(graph(nodes)).starts_with("operator Concat would make more than"));
+    let chain = (0..20_000).map(|n| node("Relu", &[&format!("c{n}")], &format!("c{}", n + 1)));
+    assert_eq!(
+        of(graph(std::iter::once(node("Relu", &["x"], "c0")).chain(chain).collect())),
+        "the model has more than 10000 nodes"
+    );
+}
+
+#[test]
+fn damaged_bytes_are_errors_and_never_panics() {
+    for name in ["fraud_v2", "mixed", "operators", "iris_mlp"] {
+        let good = bytes(name);
+        for cut in (0..good.len()).step_by(97) {
+            assert!(Onnx.load(&good[..cut]).is_err(), "{name} cut at {cut}");
+        }
+        for at in (0..good.len()).step_by(41) {
+            let mut bad = good.clone();
+            bad[at] ^= 0x15;
+            // Whatever this makes of the file, loading it returns.
+            let _ = Onnx.load(&bad);
+        }
+    }
+    // A million empty nodes in two bytes each would decode to gigabytes.
+    let mut bomb = vec![0x08, 8, 0x3a];
+    let nodes = [0x0a, 0x00].repeat(1 << 20);
+    prost::encoding::encode_varint(nodes.len() as u64, &mut bomb);
+    bomb.extend(nodes);
+    assert!(reason(&bomb).contains("bytes of memory"));
+}
+
+#[test]
+fn onnx_is_told_from_other_files() {
+    assert!(Onnx.sniff(&bytes("fraud_v1")));
+    assert!(Onnx.sniff(&bytes("broken")));
+    // A TensorFlow SavedModel, a frozen graph, XML, nothing, and a JPEG.
+    for other in
+        [&[0x08, 1, 0x12, 3, 0x0a, 1, 0x0a][..], &[0x0a, 2, 0x0a, 0], b"<?xml version=\"1.0\"?>", b"", &[0xff, 0xd8, 0xff]]
+    {
+        assert!(!Onnx.sniff(other), "{other:?}");
+    }
+}
+
+#[test]
+fn a_constant_model_answers_its_constant() {
+    for inputs in [1, 3] {
+        let loaded = Onnx.load(&constant_model(0.25, inputs)).unwrap();
+        assert_eq!(loaded.signature.inputs[0].width, inputs);
+        for rows in [1, 64, 200] {
+            let values: ArrayRef = Arc::new(Float32Array::from(vec![3.5; rows * inputs]));
+            let field = Arc::new(Field::new_list_field(DataType::Float32, true));
+            let x: ArrayRef =
+                if inputs == 1 { values } else { Arc::new(FixedSizeListArray::new(field, inputs as i32, values, None)) };
+            let outputs = loaded.scorer.score(&[x], rows).unwrap();
+            assert_eq!(outputs[0].as_ref(), &Float32Array::from(vec![0.25; rows]) as &dyn Array);
+        }
+    }
+}
+
+#[test]
+fn several_threads_share_one_scorer() {
+    let loaded = load("mlp_11_32_16_1");
+    let case: Value = serde_json::from_slice(&std::fs::read(folder().join("mlp_11_32_16_1.json")).unwrap()).unwrap();
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| compare(&loaded, &case).unwrap());
+        }
+    });
+}
