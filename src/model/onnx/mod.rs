@@ -15,6 +15,7 @@ use std::sync::Arc;
 use super::guard::guard;
 use super::{Loaded, ModelError, ModelFormat};
 
+mod deadline;
 mod operators;
 mod scan;
 mod scorer;

@@ -24,6 +24,7 @@ use tract_onnx::tract_hir::internal::*;
 
 use super::super::guard::guard;
 use super::super::{Input, ModelError, Output, Scorer};
+use super::deadline::Deadline;
 use super::signature::Inputs;
 use super::{operators, refuse};
 
@@ -69,6 +70,7 @@ impl OnnxScorer {
     /// # Errors
     /// `Load` if tract cannot run the graph, or if it does not give each row its own result.
     pub(super) fn build(model: &ModelProto, given: &Inputs, file_bytes: usize) -> Result<(Self, Vec<Output>), ModelError> {
+        let deadline = Deadline::start();
         let parsed = operators::reader().parse(model, None).map_err(|e| failed(&e))?;
         if let Some(name) = parsed.unresolved_inputs.first() {
             return Err(refuse(format!("nothing makes \"{name}\"")));
@@ -76,20 +78,23 @@ impl OnnxScorer {
         let graph = parsed.model;
         let inputs = given.inputs.iter().zip(&given.ranks).map(|(input, rank)| column(input, *rank)).collect::<Vec<_>>();
         let symbol = graph.symbols.sym("rows_of_the_batch");
-        let symbolic = plan(&graph, &inputs, &symbol.into());
+        let symbolic = plan(&graph, &inputs, &symbol.into(), deadline);
         let smallest = given.batch.unwrap_or(1);
         let (any, first) = match symbolic {
             Ok(found) => (Some(found.plan.clone()), found),
             // Whatever the symbolic plan could not do, a fixed one may: its error is the true reason if it cannot either.
-            Err(_) => (None, plan(&graph, &inputs, &smallest.to_dim()).map_err(|e| failed(&e))?),
+            Err(_) => (None, plan(&graph, &inputs, &smallest.to_dim(), deadline).map_err(|e| failed(&e))?),
         };
+        if first.bytes_per_row > 4 * RUN_BYTES {
+            return Err(refuse(format!("one row would need {} bytes of memory", first.bytes_per_row)));
+        }
         let most = (RUN_BYTES / first.bytes_per_row.max(1)).clamp(1, FIXED[0]);
         let mut scorer = Self { inputs, outputs: first.outputs, fixed: vec![], any, most };
         let free = scorer.any.is_some() || given.batch.is_none();
         if free && file_bytes <= FIXED_UP_TO_BYTES {
             for rows in FIXED.into_iter().filter(|rows| *rows <= most) {
                 // A size that does not work is no loss while another one does.
-                if let Ok(found) = plan(&graph, &scorer.inputs, &rows.to_dim()) {
+                if let Ok(found) = plan(&graph, &scorer.inputs, &rows.to_dim(), deadline) {
                     scorer.fixed.push((rows, found.plan));
                 }
             }
@@ -102,7 +107,7 @@ impl OnnxScorer {
                 return Err(refuse("rows of a batch influence each other, so a row has no score of its own"));
             }
             // The file says one row at a time, and means it.
-            let single = plan(&graph, &scorer.inputs, &1.to_dim()).map_err(|e| failed(&e))?;
+            let single = plan(&graph, &scorer.inputs, &1.to_dim(), deadline).map_err(|e| failed(&e))?;
             scorer.any = None;
             scorer.fixed = vec![(1, single.plan)];
         }
@@ -186,7 +191,7 @@ struct Built {
 }
 
 /// Optimises the graph for `batch` rows, a number or a symbol.
-fn plan(graph: &InferenceModel, inputs: &[Column], batch: &TDim) -> TractResult<Built> {
+fn plan(graph: &InferenceModel, inputs: &[Column], batch: &TDim, deadline: Deadline) -> TractResult<Built> {
     let mut graph = graph.clone();
     for (index, input) in inputs.iter().enumerate() {
         let rank_of_file = graph.input_fact(index)?.shape.rank().concretize();
@@ -195,7 +200,8 @@ fn plan(graph: &InferenceModel, inputs: &[Column], batch: &TDim) -> TractResult<
         ensure!(rank_of_file.is_none_or(|r| r as usize == shape.len()), "input {} changed its rank", input.name);
         graph.set_input_fact(index, InferenceFact::dt_shape(input.datum, shape))?;
     }
-    let typed = graph.into_typed()?.into_decluttered()?;
+    let mut typed = graph.into_typed()?;
+    deadline.declutter(&mut typed)?;
     let mut outputs = vec![];
     for (index, outlet) in typed.output_outlets()?.iter().enumerate() {
         let name = typed.outlet_label(*outlet).map_or_else(|| format!("output_{index}"), str::to_owned);
@@ -218,7 +224,8 @@ fn plan(graph: &InferenceModel, inputs: &[Column], batch: &TDim) -> TractResult<
         let elements = fact.shape.volume().eval(&one).to_usize().unwrap_or(1);
         bytes = bytes.saturating_add(elements.saturating_mul(fact.datum_type.size_of()));
     }
-    Ok(Built { plan: typed.into_optimized()?.into_runnable()?, outputs, bytes_per_row: bytes / rows })
+    deadline.optimize(&mut typed)?;
+    Ok(Built { plan: typed.into_runnable()?, outputs, bytes_per_row: bytes / rows })
 }
 
 fn column(input: &Input, rank: usize) -> Column {
