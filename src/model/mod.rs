@@ -8,9 +8,13 @@
 //! A version is immutable; what moves is which version a name means. Scorers are columnar: Arrow arrays in, Arrow arrays
 //! out, nothing per row. To add a model format: write `model/<name>.rs`, then add one line to [`MODEL_FORMATS`].
 
+pub mod answer;
 pub mod descriptor;
+pub mod features;
+mod guard;
 mod ledger;
 mod load;
+pub mod onnx;
 mod reference;
 pub mod registry;
 mod snapshot;
@@ -25,6 +29,7 @@ use std::sync::Arc;
 use arrow::array::ArrayRef;
 use arrow::datatypes::DataType;
 
+pub use guard::guard;
 pub use load::{load_any, sniff};
 pub use reference::{ModelRef, is_name};
 pub use registry::{Fetch, Registry, UseGuard};
@@ -34,13 +39,6 @@ pub use versions::{Applied, Change, Check, Numbering, Status};
 pub use view::View;
 
 use crate::error::{BoxError, ErrorKind, Explain, did_you_mean};
-
-pub mod answer;
-pub mod features;
-mod guard;
-pub mod onnx;
-
-pub use guard::guard;
 
 /// All formats of models, in the order in which their `sniff` is asked.
 pub const MODEL_FORMATS: &[&dyn ModelFormat] = &[&onnx::Onnx];

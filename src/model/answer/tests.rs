@@ -57,8 +57,8 @@ fn each_kind_has_its_score_and_class() {
     assert_eq!(classify(&named, &[words, three.clone()]), some(&["a", "b"]));
 
     let bare = signature(Kind::Classification { label: None, probabilities: Some(0) }, &[("p", &three)], &[]);
-    assert_eq!(score(&bare, &[three.clone()]), [Some(0.5), Some(0.5)]);
-    assert_eq!(classify(&bare, &[three.clone()]), some(&["0", "1"]));
+    assert_eq!(score(&bare, std::slice::from_ref(&three)), [Some(0.5), Some(0.5)]);
+    assert_eq!(classify(&bare, std::slice::from_ref(&three)), some(&["0", "1"]));
 
     let clusters: ArrayRef = Arc::new(Int64Array::from(vec![2, 0]));
     let kind = Kind::Clustering { label: 0, distances: Some(1) };

@@ -118,7 +118,7 @@ fn one_list_is_a_tensor_or_spread_over_inputs() {
         some(&[4.0, 5.0, 6.0]),
     ]));
     let types = [lists.data_type().clone()];
-    let columns = bind("m:1", &features(&types), &tensor()).unwrap().columns(&[lists.clone()]).unwrap();
+    let columns = bind("m:1", &features(&types), &tensor()).unwrap().columns(std::slice::from_ref(&lists)).unwrap();
     let values = floats(&columns.inputs[0]);
     assert_eq!((&values[..3], &values[12..]), (&[1.0, 2.0, 3.0][..], &[4.0, 5.0, 6.0][..]));
     assert_eq!(columns.nulls.unwrap(), NullBuffer::from(vec![true, false, false, false, true]));
