@@ -21,6 +21,7 @@ from sklearn.datasets import load_diabetes, load_iris
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.metrics import roc_auc_score
+from sklearn.neighbors import KNeighborsClassifier
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
@@ -32,8 +33,9 @@ FLOAT, INT64, STRING = TensorProto.FLOAT, TensorProto.INT64, TensorProto.STRING
 
 
 def plain(array):
-    """A flat list for JSON; NaN is null."""
-    return [None if isinstance(v, float) and v != v else v for v in np.asarray(array).ravel().tolist()]
+    """A flat list for JSON; NaN is null, and a float32 has the digits that it needs."""
+    short = lambda v: None if v != v else float(f"{v:.9g}")
+    return [short(v) if isinstance(v, float) else v for v in np.asarray(array).ravel().tolist()]
 
 
 def expected(model, feeds):
@@ -187,6 +189,9 @@ def scikit_models():
     write("iris_mlp", to_onnx(network, x[:1], target_opset=17, options=options), {"X": some})
     clusters = KMeans(3, n_init=5, random_state=1).fit(x)
     write("iris_clusters", to_onnx(clusters, x[:1], target_opset=17), {"X": some})
+    neighbours = KNeighborsClassifier(3).fit(x[::2], iris.target[::2])
+    options = {id(neighbours): {"zipmap": False}}
+    write("iris_neighbours", to_onnx(neighbours, x[:1], target_opset=17, options=options), {"X": some})
     tree = DecisionTreeClassifier(max_depth=3, random_state=1).fit(x, iris.target)
     options = {id(tree): {"zipmap": False}}
     write("iris_tree", to_onnx(tree, x[:1], target_opset=17, options=options))
@@ -273,7 +278,171 @@ def operator_models():
     write("encoders", build(nodes, inputs, outputs), {"s": words, "i": random.integers(0, 5, (40, 2))})
 
 
+def standard_models():
+    """Standard operators, several nodes to a file, each an output of its own: what the reader's list of operators rests on."""
+    random = np.random.default_rng(13)
+    rows = 10
+    x = random.normal(0, 2, (rows, 6)).astype(np.float32)
+    x[0], x[1, 0] = 0, np.nan
+    unit = random.uniform(-0.99, 0.99, (rows, 6)).astype(np.float32)
+    positive = random.uniform(0.05, 6, (rows, 6)).astype(np.float32)
+    above = random.uniform(1.01, 6, (rows, 6)).astype(np.float32)
+    unit[0], above[0] = [0.5, -0.5, 0.25, 0, -0.25, 0.75], [1.5, 2.5, 3.5, 4.5, 2, 3]
+    i = random.integers(-5, 6, (rows, 6))
+    b = random.uniform(size=(rows, 6)) < 0.5
+    given = {"x": x, "unit": unit, "positive": positive, "above": above, "i": i, "b": b}
+    types = {"float32": FLOAT, "int64": INT64, "bool": TensorProto.BOOL}
+    shapes = {name: types[str(array.dtype)] for name, array in given.items()}
+
+    def many(name, calls, constants=(), opset=17, wide=None):
+        """`calls` are (operator, inputs, attributes); one output each, of two the one at `picked`."""
+        feeds = wide or given
+        used = [n for n in feeds if any(n in c[1] for c in calls)]
+        nodes, outputs = [], []
+        for index, (operator, inputs, attributes, *picked) in enumerate(calls):
+            which = picked[0] if picked else 0
+            out = f"{operator}_{index}"
+            both = [out, f"{out}_other"][:: -1 if which else 1] if operator in ("TopK", "Split") else [out]
+            nodes.append(helper.make_node(operator, inputs, both, **attributes))
+            outputs.append(helper.make_empty_tensor_value_info(out))
+        kinds = [(n, types[str(feeds[n].dtype)], ["N", *feeds[n].shape[1:]]) for n in used]
+        tensors = [numpy_helper.from_array(np.asarray(array), key) for key, array in constants]
+        info = [helper.make_tensor_value_info(*k) for k in kinds]
+        graph = helper.make_graph(nodes, "graph", info, outputs, tensors)
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8, producer_name="vatic")
+        model = onnx.shape_inference.infer_shapes(model)
+        feeds = {n: feeds[n] for n in used}
+        write(name, model, feeds)
+
+    on_x = ["Abs", "Ceil", "Cos", "Elu", "Erf", "Exp", "Floor", "HardSigmoid", "HardSwish", "Identity", "LeakyRelu"]
+    on_x += ["Neg", "Relu", "Round", "Selu", "Sigmoid", "Sign", "Sin", "Softplus", "Softsign", "Tanh", "ThresholdedRelu", "Dropout"]
+    calls = [(op, ["unit"], {}) for op in on_x + ["Acos", "Asin", "Asinh", "Atan", "Atanh", "Cosh", "Sinh", "Tan"]]
+    calls += [(op, ["above"], {}) for op in on_x + ["Acosh", "Log", "Sqrt", "Reciprocal"]]
+    calls += [("LeakyRelu", ["unit"], {"alpha": 0.3}), ("Elu", ["unit"], {"alpha": 2.0})]
+    calls += [("HardSigmoid", ["unit"], {"alpha": 0.4, "beta": 0.3}), ("ThresholdedRelu", ["unit"], {"alpha": 0.2})]
+    calls += [("Selu", ["unit"], {"alpha": 1.5, "gamma": 1.2}), ("Abs", ["i"], {}), ("Neg", ["i"], {}), ("Sign", ["i"], {})]
+    calls += [("Not", ["b"], {}), ("Clip", ["unit", "low", "high"], {}), ("Clip", ["unit", "", "high"], {}), ("IsNaN", ["x"], {})]
+    many("standard_unary", calls, [("low", np.float32(-0.5)), ("high", np.float32(0.25))])
+    many("standard_gelu", [("Gelu", ["unit"], {}), ("Gelu", ["above"], {"approximate": "tanh"})], opset=20)
+
+    row = np.arange(1, 7, dtype=np.float32)
+    binary = [(op, ["unit", "above"], {}) for op in ["Add", "Sub", "Mul", "Div", "Max", "Min"]]
+    binary += [("Pow", ["positive", "unit"], {}), ("Pow", ["unit", "two"], {}), ("PRelu", ["unit", "row"], {}), ("Div", ["i", "five"], {})]
+    binary += [(op, ["unit", "row"], {}) for op in ["Add", "Sub", "Mul", "Div", "Max", "Min"]] + [("Add", ["i", "five"], {})]
+    compare = ["Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual"]
+    binary += [(op, ["i", "five"], {}) for op in compare] + [(op, ["unit", "zero"], {}) for op in compare]
+    binary += [("And", ["b", "yes"], {}), ("Or", ["b", "no"], {}), ("Where", ["b", "unit", "above"], {}), ("Where", ["b", "i", "five"], {})]
+    binary += [("Max", ["unit", "above", "positive"], {}), ("Sum", ["unit", "above", "row"], {}), ("Mean", ["unit", "above", "positive"], {})]
+    scalars = [("two", np.float32(2)), ("zero", np.float32(0)), ("five", np.int64(3)), ("yes", np.array(True)), ("no", np.array(False))]
+    many("standard_binary", binary, scalars + [("row", row)])
+
+    square = random.normal(size=(6, 4)).astype(np.float32)
+    reduce = [(op, ["positive"], {"axes": [1], "keepdims": keep}) for keep in (0, 1) for op in
+              ["ReduceL1", "ReduceL2", "ReduceLogSumExp", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceProd", "ReduceSumSquare"]]
+    reduce += [("ReduceSum", ["unit", "one"], {"keepdims": 0}), ("ReduceSum", ["unit", "one"], {}), ("ReduceL1", ["unit"], {"axes": [-1]})]
+    reduce += [(op, ["unit"], {"axis": 1, "keepdims": keep}) for op in ["ArgMax", "ArgMin"] for keep in (0, 1)]
+    reduce += [("ArgMax", ["i"], {"axis": 1}), ("ArgMin", ["i"], {"axis": -1}), ("ArgMax", ["i"], {"axis": 1, "select_last_index": 1})]
+    reduce += [(op, ["unit"], {"axis": axis}) for op in ["Softmax", "LogSoftmax"] for axis in (1, -1)]
+    reduce += [("MatMul", ["unit", "square"], {}), ("Gemm", ["unit", "square", "four"], {"alpha": 0.5, "beta": 2.0})]
+    reduce += [("Gemm", ["unit", "turned"], {"transB": 1}), ("TopK", ["unit", "three"], {"axis": 1}), ("TopK", ["unit", "three"], {}, 1)]
+    reduce += [("TopK", ["unit", "three"], {"largest": 0}), ("LayerNormalization", ["unit", "row", "row"], {}), ("Expand", ["unit", "three"], {})]
+    reduce = [c for c in reduce if c[0] != "Expand"]
+    numbers = [("one", np.array([1])), ("three", np.array([3])), ("square", square), ("turned", square.T.copy()), ("row", row)]
+    many("standard_reduce", reduce, numbers + [("four", np.arange(4, dtype=np.float32))])
+
+    shape = [("Concat", ["unit", "above"], {"axis": 1}), ("Transpose", ["cube"], {"perm": [0, 2, 1]}), ("Flatten", ["cube"], {})]
+    shape += [("Reshape", ["unit", "halves"], {}), ("Reshape", ["unit", "kept"], {}), ("Squeeze", ["thin", "one"], {}), ("Unsqueeze", ["unit", "one"], {})]
+    shape += [("Slice", ["unit", "one", "four", "one"], {}), ("Slice", ["unit", "last", "first", "one", "back"], {})]
+    shape += [("Gather", ["unit", "pick"], {"axis": 1}), ("Gather", ["table", "index"], {}), ("GatherElements", ["unit", "index"], {"axis": 1})]
+    shape += [("Split", ["unit", "parts"], {"axis": 1}), ("Split", ["unit", "parts"], {"axis": 1}, 1), ("Tile", ["unit", "times"], {})]
+    shape += [("Pad", ["unit", "pads"], {}), ("Pad", ["unit", "pads", "seven"], {}), ("Pad", ["unit", "pads"], {"mode": "reflect"})]
+    shape += [("Pad", ["unit", "pads"], {"mode": "edge"}), ("OneHot", ["index", "depth", "onoff"], {}), ("Cast", ["unit"], {"to": INT64})]
+    shape += [("Cast", ["i"], {"to": FLOAT}), ("Cast", ["b"], {"to": FLOAT}), ("Cast", ["i"], {"to": TensorProto.BOOL}), ("Cast", ["unit"], {"to": TensorProto.DOUBLE})]
+    more = dict(given, cube=random.normal(size=(rows, 3, 4)).astype(np.float32), thin=random.normal(size=(rows, 1, 5)).astype(np.float32))
+    more["index"] = random.integers(0, 6, (rows, 6))
+    del more["x"]
+    numbers = [("halves", np.array([-1, 2, 3])), ("kept", np.array([0, 3, 2])), ("one", np.array([1])), ("four", np.array([4])), ("last", np.array([-1]))]
+    numbers += [("first", np.array([-100])), ("back", np.array([-1])), ("pick", np.array([5, 0, 0])), ("parts", np.array([2, 4])), ("times", np.array([1, 2]))]
+    numbers += [("pads", np.array([0, 2, 0, 1])), ("seven", np.float32(7)), ("depth", np.int64(6)), ("onoff", np.array([0.5, 2], np.float32)), ("table", square)]
+    many("standard_shape", shape, numbers, wide=more)
+
+    image = random.normal(size=(3, 3, 8, 7)).astype(np.float32)
+    line = random.normal(size=(3, 3, 10)).astype(np.float32)
+    four = lambda *size: random.normal(0, 0.4, size).astype(np.float32)
+    conv = [("Conv", ["image", "k", "kb"], {}), ("Conv", ["image", "k"], {"pads": [1, 1, 1, 1], "strides": [2, 2]})]
+    conv += [("Conv", ["image", "k"], {"auto_pad": "SAME_UPPER", "strides": [2, 1]}), ("Conv", ["image", "k"], {"dilations": [2, 2]})]
+    conv += [("Conv", ["image", "g"], {"group": 3}), ("Conv", ["line", "k1"], {"pads": [1, 0]}), ("Conv", ["image", "k"], {"auto_pad": "SAME_LOWER"})]
+    pool = {"kernel_shape": [2, 2], "strides": [2, 2]}
+    conv += [(op, ["image"], dict(pool, **more)) for op in ["MaxPool", "AveragePool"] for more in ({}, {"ceil_mode": 1}, {"pads": [1, 0, 1, 0]})]
+    conv += [("AveragePool", ["image"], dict(pool, pads=[1, 1, 1, 1], count_include_pad=1)), ("GlobalAveragePool", ["image"], {})]
+    conv += [("GlobalMaxPool", ["image"], {}), ("BatchNormalization", ["image", "s", "o", "m", "v"], {"epsilon": 1e-3})]
+    conv += [("InstanceNormalization", ["image", "s", "o"], {}), ("LayerNormalization", ["line", "ten", "ten"], {"axis": -1})]
+    numbers = [("k", four(4, 3, 3, 2)), ("kb", four(4)), ("g", four(6, 1, 3, 3)), ("k1", four(5, 3, 3)), ("s", four(3)), ("o", four(3)), ("m", four(3))]
+    numbers += [("v", np.array([0.5, 1, 2], np.float32)), ("ten", four(10))]
+    many("standard_image", conv, numbers, wide={"image": image, "line": line})
+
+    # Where versions of the operator set differ: attributes that became inputs, and a Softmax that flattened.
+    old = [("Softmax", ["unit"], {}), ("Softmax", ["cube"], {"axis": 1}), ("LogSoftmax", ["unit"], {}), ("Clip", ["unit"], {"min": -0.5, "max": 0.2})]
+    old += [("Dropout", ["unit"], {"ratio": 0.5}), ("Squeeze", ["thin"], {"axes": [1]}), ("Unsqueeze", ["unit"], {"axes": [1]})]
+    old += [("Slice", ["unit"], {"axes": [1], "starts": [1], "ends": [-1]}), ("Pad", ["unit"], {"pads": [0, 1, 0, 2], "value": 3.0})]
+    old += [("Flatten", ["cube"], {"axis": 1}), ("ReduceSum", ["unit"], {"axes": [1]})]
+    old += [("BatchNormalization", ["cube", "s", "o", "m", "v"], {}), ("Gemm", ["unit", "square", "four"], {}), ("Gather", ["unit", "pick"], {"axis": 1})]
+    numbers = [("s", four(3)), ("o", four(3)), ("m", four(3)), ("v", np.array([0.5, 1, 2], np.float32)), ("square", square)]
+    numbers += [("four", np.arange(4, dtype=np.float32)), ("pick", np.array([5, 0]))]
+    many("standard_opset9", old, numbers, opset=9, wide=more)
+    new = [(op, ["positive", "one"], {"keepdims": keep}) for keep in (0, 1) for op in
+           ["ReduceL1", "ReduceL2", "ReduceLogSumExp", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceProd", "ReduceSum", "ReduceSumSquare"]]
+    new += [("Pad", ["unit", "pads", "", "one"], {}), ("Softmax", ["cube"], {"axis": 1}), ("Reshape", ["unit", "kept"], {}), ("Cast", ["unit"], {"to": INT64})]
+    numbers = [("one", np.array([1])), ("pads", np.array([1, 2])), ("kept", np.array([0, 3, 2]))]
+    many("standard_opset18", new, numbers, opset=18, wide=more)
+
+    # Shapes computed from the rows at hand, as PyTorch's exporter writes them.
+    nodes = [
+        helper.make_node("Shape", ["x"], ["shape"]),
+        helper.make_node("Gather", ["shape", "zero"], ["rows"]),
+        helper.make_node("Unsqueeze", ["rows", "zeros"], ["rows_1"]),
+        helper.make_node("Concat", ["rows_1", "six"], ["wanted"], axis=0),
+        helper.make_node("ConstantOfShape", ["wanted"], ["filled"], value=numpy_helper.from_array(np.array([0.5], np.float32))),
+        helper.make_node("Add", ["x", "filled"], ["added"]),
+        helper.make_node("Expand", ["row", "shape"], ["expanded"]),
+        helper.make_node("Concat", ["rows_1", "rest"], ["halves"], axis=0),
+        helper.make_node("Reshape", ["x", "halves"], ["reshaped"]),
+        helper.make_node("Constant", [], ["seven"], value_float=7.0),
+        helper.make_node("Mul", ["x", "seven"], ["sevenfold"]),
+        helper.make_node("Range", ["zero", "end", "step"], ["range"]),
+        helper.make_node("Cast", ["range"], ["range_f"], to=FLOAT),
+        helper.make_node("Add", ["x", "range_f"], ["ranged"]),
+    ]
+    constants = [("zero", np.int64(0)), ("zeros", np.array([0])), ("six", np.array([6])), ("row", row[None]), ("rest", np.array([2, 3]))]
+    constants += [("end", np.int64(6)), ("step", np.int64(1))]
+    outputs = [(name, FLOAT, ["N", 6]) for name in ("added", "expanded", "sevenfold", "ranged")] + [("reshaped", FLOAT, ["N", 2, 3])]
+    write("standard_dynamic", build(nodes, [("x", FLOAT, ["N", 6])], outputs, constants), {"x": unit})
+
+    # Recurrent layers take time first: the rows are transposed in and out, as exporters do. Initial states come from the rows.
+    steps = random.normal(size=(rows, 5, 3)).astype(np.float32)
+    nodes = [
+        helper.make_node("Transpose", ["steps"], ["time"], perm=[1, 0, 2]),
+        helper.make_node("Gather", ["steps", "first_step"], ["start"], axis=1),
+        helper.make_node("MatMul", ["start", "widen"], ["state"]),
+        helper.make_node("Unsqueeze", ["state", "axis"], ["initial"]),
+    ]
+    outputs, constants = [], [("first_step", np.int64(0)), ("widen", four(3, 4)), ("axis", np.array([0]))]
+    for name, factor in {"LSTM": 4, "GRU": 3, "RNN": 1}.items():
+        variants = [("forward", {}, False), ("bidirectional", {}, False), ("forward", {}, True)]
+        variants += [("forward", {"linear_before_reset": 1}, False)] if name == "GRU" else []
+        for number, (way, extra, initial) in enumerate(variants):
+            ways, tag = 1 + (way == "bidirectional"), f"{name}_{number}"
+            constants += [(f"{tag}w", four(ways, 4 * factor, 3)), (f"{tag}r", four(ways, 4 * factor, 4)), (f"{tag}b", four(ways, 8 * factor))]
+            inputs = ["time", f"{tag}w", f"{tag}r", f"{tag}b"]
+            inputs += ["", "initial"] + ["initial"] * (name == "LSTM") if initial else []
+            nodes.append(helper.make_node(name, inputs, [f"{tag}y", f"{tag}h"], hidden_size=4, direction=way, **extra))
+            nodes.append(helper.make_node("Transpose", [f"{tag}h"], [f"{tag}_out"], perm=[1, 0, 2]))
+            outputs.append((f"{tag}_out", FLOAT, ["N", ways, 4]))
+    write("standard_recurrent", build(nodes, [("steps", FLOAT, ["N", 5, 3])], outputs, constants), {"steps": steps})
+
+
 if __name__ == "__main__":
+    standard_models()
     payments_models()
     network_models()
     scikit_models()

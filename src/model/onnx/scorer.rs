@@ -123,8 +123,8 @@ impl OnnxScorer {
         let features: Vec<ArrayRef> = self.inputs.iter().map(|input| made_up(input, rows)).collect::<Result<_, _>>()?;
         let together = match self.score(&features, rows) {
             Ok(together) => together,
-            // Made-up strings and numbers of categories may be none that the model knows; only floats are always fit.
-            Err(_) if self.inputs.iter().any(|i| !i.datum.is_float()) => return Ok(true),
+            // A made-up string may be none of the categories that the model knows; the integers, 0 and 1, nearly always are.
+            Err(_) if self.inputs.iter().any(|i| i.datum == String::datum_type()) => return Ok(true),
             Err(ModelError::Run { reason, .. }) => return Err(refuse(format!("a trial run failed: {reason}"))),
             Err(other) => return Err(other),
         };
@@ -190,8 +190,12 @@ struct Built {
     bytes_per_row: usize,
 }
 
-/// Optimises the graph for `batch` rows, a number or a symbol.
+/// Optimises the graph for `batch` rows, a number or a symbol. Some operators panic on a symbol, and work on a number.
 fn plan(graph: &InferenceModel, inputs: &[Column], batch: &TDim, deadline: Deadline) -> TractResult<Built> {
+    guard(|| build_plan(graph, inputs, batch, deadline)).unwrap_or_else(|panic| bail!("{panic}"))
+}
+
+fn build_plan(graph: &InferenceModel, inputs: &[Column], batch: &TDim, deadline: Deadline) -> TractResult<Built> {
     let mut graph = graph.clone();
     for (index, input) in inputs.iter().enumerate() {
         let rank_of_file = graph.input_fact(index)?.shape.rank().concretize();
