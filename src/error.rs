@@ -66,14 +66,16 @@ pub trait Explain: std::error::Error + Send + Sync + 'static {
 }
 
 /// An error as people meet it: on a terminal, in JSON, as a SQLSTATE.
+#[derive(Clone)]
 pub struct Error(Box<Inner>);
 
+#[derive(Clone)]
 struct Inner {
     kind: ErrorKind,
     message: String,
     hint: Option<String>,
     position: Option<Position>,
-    source: Option<BoxError>,
+    source: Option<Arc<dyn std::error::Error + Send + Sync>>,
 }
 
 impl Error {
@@ -110,7 +112,7 @@ impl Error {
     /// With its cause.
     #[must_use]
     pub fn source(mut self, source: impl Into<BoxError>) -> Self {
-        self.0.source = Some(source.into());
+        self.0.source = Some(source.into().into());
         self
     }
     /// With the place it is about, unless one is known already: the innermost place is the most exact.
@@ -196,7 +198,7 @@ impl<E: Explain> From<E> for Error {
         let mut it = Self::new(error.kind(), error.to_string());
         it.0.hint = error.hint();
         // The text stands in `message` already; only the causes below it are kept.
-        it.0.source = error.source().map(|cause| BoxError::from(chain_of(cause)));
+        it.0.source = error.source().map(|cause| BoxError::from(chain_of(cause)).into());
         it
     }
 }
@@ -242,12 +244,7 @@ impl From<DataFusionError> for Error {
 fn from_shared(error: &DataFusionError) -> Error {
     match error.find_root() {
         DataFusionError::External(inner) => match inner.downcast_ref::<Error>() {
-            Some(ours) => {
-                let mut it = Error::new(ours.kind(), ours.message());
-                it.0.hint = ours.0.hint.clone();
-                it.0.position = ours.0.position.clone();
-                it
-            }
+            Some(ours) => ours.clone(),
             None => Error::internal(inner.to_string()),
         },
         other => Error::data(strip(&other.strip_backtrace())),

@@ -6,6 +6,11 @@
 //! are committed under a name of their own (`file:...`, `generator:...`) beside the topics'.
 //! To add a connector: write `connector/<name>.rs`, then add one line to [`CONNECTORS`].
 
+pub mod embedded;
+pub mod file;
+pub mod generator;
+mod topic;
+
 use std::any::Any;
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -21,7 +26,7 @@ use crate::format::Records;
 use crate::time::Millis;
 
 /// What `connector = '...'` can name.
-pub const CONNECTORS: &[&dyn Connector] = &[];
+pub const CONNECTORS: &[&dyn Connector] = &[&topic::Topic, &generator::GeneratorConnector, &file::FileConnector];
 
 /// A kind of table: what it is called and which options it reads.
 pub trait Connector: Debug + Sync {
@@ -230,8 +235,8 @@ pub struct Cut {
 /// what keeps a member that was thought dead from writing twice.
 pub type Membership = Arc<dyn Any + Send + Sync>;
 
-/// Some rows of one partition.
-#[derive(Debug)]
+/// Some rows of one partition. Cloning copies no rows.
+#[derive(Debug, Clone)]
 pub struct Chunk {
     /// The index of its topic in [`SourceSpec::topics`]; 0 for a source without a broker.
     pub input: usize,
@@ -246,7 +251,9 @@ pub struct Chunk {
 }
 
 /// Rows, as bytes still or decoded already.
+#[allow(clippy::large_enum_variant)] // the large one is the usual one
 #[derive(Debug, Clone)]
+#[allow(clippy::large_enum_variant)] // One per chunk of thousands of rows; a box would only be in the way.
 pub enum Rows {
     /// Records of a topic; the scan decodes them.
     Records(Records),

@@ -4,21 +4,34 @@
 //! each record whether it became a row. Nothing is coerced silently: a value of the wrong type is a bad record.
 //! To add a format: write `format/<name>.rs`, then add one line to [`FORMATS`].
 
+mod column;
+mod csv;
+mod infer;
+mod json;
+pub mod partition;
+mod raw;
 mod records;
+mod text;
+mod types;
 
 use std::fmt::Debug;
+use std::sync::Arc;
 
 use arrow::array::{ArrayRef, BinaryArray};
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 
 use crate::config::{OptionSpec, Options};
-use crate::error::Result;
+use crate::error::{Error, Result};
 
+pub use csv::{Csv, Dialect as CsvDialect, OpenQuote};
+pub use json::Json;
+pub use raw::Raw;
 pub use records::{Records, RecordsBuilder};
+pub use types::type_name;
 
 /// All formats of records.
-pub const FORMATS: &[&dyn Format] = &[];
+pub const FORMATS: &[&dyn Format] = &[&Json, &Csv, &Raw];
 
 /// The format called `name`.
 ///
@@ -27,7 +40,7 @@ pub const FORMATS: &[&dyn Format] = &[];
 pub fn format(name: &str) -> Result<&'static dyn Format> {
     FORMATS.iter().find(|f| f.name().eq_ignore_ascii_case(name)).copied().ok_or_else(|| {
         let known: Vec<_> = FORMATS.iter().map(|f| f.name()).collect();
-        crate::error::Error::user(format!("unknown format \"{name}\"")).hint(format!("Known formats: {}.", known.join(", ")))
+        Error::user(format!("unknown format \"{name}\"")).hint(format!("Known formats: {}.", known.join(", ")))
     })
 }
 
@@ -37,20 +50,23 @@ pub trait Format: Debug + Sync {
     fn name(&self) -> &'static str;
     /// The options it reads beside `format`.
     fn options(&self) -> &'static [OptionSpec];
-    /// A decoder of the fields of `schema`, by name, in its order. A field that is not nullable refuses NULL.
+    /// A decoder of some fields of `schema`: those at the indices `projection`, each at most once, in that order. `schema` is
+    /// the whole record's, since a format may go by position (CSV); records are judged by the projected fields alone. A field
+    /// that is not nullable refuses NULL.
     ///
     /// # Errors
     /// `User` if the format cannot carry one of the types, or an option is wrong.
-    fn decoder(&self, schema: SchemaRef, options: &Options) -> Result<Box<dyn Decoder>>;
+    fn decoder(&self, schema: SchemaRef, projection: &[usize], options: &Options) -> Result<Box<dyn Decoder>>;
     /// An encoder of batches of `schema`.
     ///
     /// # Errors
     /// As [`Format::decoder`].
     fn encoder(&self, schema: SchemaRef, options: &Options) -> Result<Box<dyn Encoder>>;
-    /// The schema that the first values of a topic suggest; every field nullable.
+    /// The schema that the first values of a topic suggest; every field nullable. Values that are not in this format are
+    /// left out: they will be bad records.
     ///
     /// # Errors
-    /// `Data` if they are not in this format, with the index of the first that is not.
+    /// `Data` if none of them is, with what is wrong with the first.
     fn infer(&self, values: &[&[u8]], options: &Options) -> Result<SchemaRef>;
 }
 
@@ -64,7 +80,7 @@ pub trait Decoder: Debug + Send {
 /// What became of some records.
 #[derive(Debug)]
 pub struct Decoded {
-    /// One array per field of the schema, each with a row for every record that is not in `bad`, in order.
+    /// One array per projected field, in the projection's order, each with a row for every record that is not in `bad`, in order.
     pub columns: Vec<ArrayRef>,
     /// The records that are no rows, by rising index.
     pub bad: Vec<BadRecord>,
@@ -79,6 +95,12 @@ pub struct BadRecord {
     pub reason: Reason,
     /// What is wrong, with the field's name: `column "amount": expected DOUBLE, found "abc"`.
     pub error: String,
+}
+
+impl BadRecord {
+    fn not_utf8(index: usize) -> Self {
+        Self { index, reason: Reason::Decode, error: "the value is not UTF-8".to_owned() }
+    }
 }
 
 /// Why a record is bad; `as_str` is what the dead letter's header and the metrics say.
@@ -119,9 +141,44 @@ impl Reason {
 
 /// Turns rows into values.
 pub trait Encoder: Debug + Send {
-    /// One value per row of `batch`, whose schema is the encoder's; never null.
+    /// One value per row of `batch`, whose schema is the encoder's. A value is null (a tombstone) only where the format has no
+    /// other way to write NULL: `raw`.
     ///
     /// # Errors
     /// `Data` if a value cannot be written; then no row is.
     fn encode(&mut self, batch: &RecordBatch) -> Result<BinaryArray>;
+}
+
+/// The fields at `projection`, in its order.
+///
+/// # Errors
+/// `Internal` if there is no such field.
+fn project(schema: &SchemaRef, projection: &[usize]) -> Result<SchemaRef> {
+    let projected = schema.project(projection);
+    projected.map(Arc::new).map_err(|e| Error::internal(format!("a decoder was asked for a field that is not there: {e}")))
+}
+
+/// Values as text: checked at once for all, which is the usual case and faster, or else one by one.
+#[derive(Debug)]
+struct Texts<'a> {
+    values: &'a BinaryArray,
+    /// The bytes of all values, if all of them together are UTF-8.
+    all: Option<&'a str>,
+}
+
+impl<'a> Texts<'a> {
+    fn new(values: &'a BinaryArray) -> Self {
+        Self { values, all: std::str::from_utf8(values.value_data()).ok() }
+    }
+    /// The value at `index` (not null, below the length) as text; `None` if it is not UTF-8.
+    fn get(&self, index: usize) -> Option<&'a str> {
+        match self.all {
+            Some(all) => {
+                let end = |i: usize| self.values.value_offsets().get(i).and_then(|o| usize::try_from(*o).ok());
+                // Also `None` where a character is cut in two by the values' border.
+                all.get(end(index)?..end(index + 1)?)
+            }
+            None => std::str::from_utf8(self.values.value(index)).ok(),
+        }
+    }
 }

@@ -166,6 +166,11 @@ impl Ledger {
         }
     }
 
+    /// How versions are numbered from now on: for a topic that did not exist when the registry was made.
+    pub fn set_numbering(&mut self, numbering: Numbering) {
+        self.numbering = numbering;
+    }
+
     /// Takes the next record in log order, with the hash of its model's bytes. The bytes are not kept.
     pub fn apply(&mut self, offset: i64, timestamp: Millis, record: Result<(Parsed, Option<Hash>), String>) -> Applied {
         if offset < self.next_offset {

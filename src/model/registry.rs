@@ -180,6 +180,11 @@ impl Registry {
         applied
     }
 
+    /// Numbers versions as the topic's settings say, from now on: for a topic that did not exist when the registry was made.
+    pub fn set_numbering(&self, numbering: Numbering) {
+        self.lock().set_numbering(numbering);
+    }
+
     /// Says that all records below `offset` were applied, also where there are none (markers and compaction leave gaps).
     pub fn reached(&self, offset: i64) {
         self.position.send_if_modified(|position| std::mem::replace(position, offset.max(*position)) < offset);

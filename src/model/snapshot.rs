@@ -120,6 +120,11 @@ impl Snapshot {
     pub(super) fn new(topic: Arc<str>, generation: u64, names: BTreeMap<Arc<str>, Arc<Versions>>) -> Self {
         Self { topic, generation, names, known: OnceLock::new() }
     }
+    /// A registry in which nothing was published.
+    #[must_use]
+    pub fn empty() -> Arc<Self> {
+        Arc::new(Self::new("models".into(), 0, BTreeMap::new()))
+    }
     pub(super) fn versions(&self) -> &BTreeMap<Arc<str>, Arc<Versions>> {
         &self.names
     }

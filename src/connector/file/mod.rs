@@ -1,0 +1,322 @@
+//! Files as tables: a file, a directory or a glob, of JSON lines, CSV or Parquet.   path ─► [`Files`] ─► source | table
+//!
+//! All files of a path are one partition, read in the order of their names; a row's offset is its number over all of them,
+//! so a job goes on where it stopped as long as the files stay as they are. Lines are read by the same decoders as records of
+//! topics: the same types, the same strictness. A file with a header is matched by name, one without by position.
+
+mod find;
+mod read;
+#[cfg(test)]
+mod tests;
+
+use std::fmt::Debug;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use async_trait::async_trait;
+use datafusion::catalog::TableProvider;
+use datafusion::catalog::streaming::StreamingTable;
+use datafusion::datasource::file_format::parquet::ParquetFormat;
+use datafusion::datasource::listing::{ListingOptions, ListingTable, ListingTableConfig, ListingTableUrl};
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::streaming::PartitionStream;
+use tokio::sync::mpsc;
+
+use super::{Assignment, Chunk, Connector, Cut, Event, Limit, Rows, Source};
+use crate::config::{OptionSpec, Options};
+use crate::error::{Error, Result, did_you_mean};
+use crate::format::{CsvDialect, Format, format, type_name};
+use read::{Item, Reader, Shape, sample};
+
+/// `connector = 'file'`.
+#[derive(Debug)]
+pub struct FileConnector;
+
+impl Connector for FileConnector {
+    fn name(&self) -> &'static str {
+        "file"
+    }
+    fn options(&self) -> &'static [OptionSpec] {
+        &[
+            OptionSpec {
+                name: "path",
+                values: "a file, a directory or a glob (*, ?)",
+                default: "",
+                doc: "Where the rows are; files are read in the order of their names.",
+            },
+            OptionSpec {
+                name: "format",
+                values: "json, csv, parquet",
+                default: "by the file's extension, else json",
+                doc: "How the files are written; json: one object per line.",
+            },
+            OptionSpec {
+                name: "bad_records",
+                values: "dead_letter, skip, fail",
+                default: "dead_letter",
+                doc: "What happens to a line that is no row.",
+            },
+        ]
+    }
+}
+
+/// How many records of the first files suggest the columns.
+const SAMPLE: usize = 1_000;
+
+/// Files of one format, found and understood.
+#[derive(Debug, Clone)]
+pub struct Files {
+    paths: Arc<[PathBuf]>,
+    kind: Kind,
+    /// The table's columns.
+    schema: SchemaRef,
+    options: Options,
+}
+
+#[derive(Debug, Clone)]
+enum Kind {
+    Parquet,
+    Lines {
+        format: &'static dyn Format,
+        shape: Shape,
+        /// All columns of a line.
+        line: SchemaRef,
+        /// Where the table's columns are among them.
+        projection: Vec<usize>,
+    },
+}
+
+impl Files {
+    /// Finds the files at `path` and learns their columns, or checks that the `declared` ones are there. Reads `format`,
+    /// `csv.*` and `bad_records` of `options`.
+    ///
+    /// # Errors
+    /// `User` if there is no such file (with the nearest name), a column is missing or has another type, or an option is
+    /// wrong; `External` if a file cannot be read; `Data` if the files are not in the format.
+    pub async fn open(path: &str, options: &Options, declared: Option<SchemaRef>) -> Result<Self> {
+        let (path, options) = (path.to_owned(), options.clone());
+        let opened = tokio::task::spawn_blocking(move || Self::open_blocking(&path, options, declared)).await;
+        opened.map_err(|e| Error::internal(format!("opening a file broke off: {e}")))?
+    }
+
+    fn open_blocking(path: &str, mut options: Options, declared: Option<SchemaRef>) -> Result<Self> {
+        options.choice("bad_records", &["dead_letter", "skip", "fail"])?;
+        let (name, paths) = find::files(path, options.get("format"))?;
+        if name == "parquet" {
+            let found = read::parquet_schema(&paths[0])?;
+            let schema = match declared {
+                Some(declared) => matched(&found, &declared, &paths[0])?,
+                None => found,
+            };
+            return Ok(Self { paths: paths.into(), kind: Kind::Parquet, schema, options });
+        }
+        if name == "raw" {
+            return Err(Error::user("files cannot have format 'raw'").hint("Use json, csv or parquet."));
+        }
+        let format = format(name)?;
+        let mut shape = Shape { csv: None, header: None };
+        if name == "csv" {
+            let dialect = CsvDialect::new(&options, true)?;
+            options.set("csv.header", if dialect.header { "true" } else { "false" });
+            shape.csv = Some(dialect);
+        }
+        let lines = sample(&paths, &shape, SAMPLE)?;
+        if let (Some(dialect), Some(first)) = (shape.csv.as_ref().filter(|d| d.header), lines.first()) {
+            let fields = std::str::from_utf8(first).map_err(|e| e.to_string()).and_then(|l| dialect.fields(l));
+            let names = fields.map_err(|e| Error::data(format!("file \"{}\", line 1: {e}", paths[0].display())))?;
+            let names = names.into_iter().enumerate().map(|(i, n)| n.unwrap_or_else(|| format!("column{}", i + 1)));
+            shape.header = Some(names.collect());
+        }
+        let (line, schema) = match (declared, &shape.header) {
+            (None, _) => {
+                let lines: Vec<&[u8]> = lines.iter().map(Vec::as_slice).collect();
+                let schema =
+                    format.infer(&lines, &options).map_err(|e| e.context(format!("file \"{}\"", paths[0].display())))?;
+                (Arc::clone(&schema), schema)
+            }
+            (Some(declared), Some(names)) => {
+                let fields = names.iter().map(|name| match declared.field_with_name(name) {
+                    Ok(field) => field.clone(),
+                    Err(_) => Field::new(name, DataType::Utf8, true),
+                });
+                let line = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+                (Arc::clone(&line), matched(&line, &declared, &paths[0])?)
+            }
+            (Some(declared), None) => (Arc::clone(&declared), declared),
+        };
+        let index = |field: &Arc<Field>| line.index_of(field.name()).map_err(|e| Error::internal(e.to_string()));
+        let projection = schema.fields().iter().map(index).collect::<Result<Vec<_>>>()?;
+        // The reader takes the header lines out, so the decoder never meets one.
+        options.set("csv.header", "false");
+        let kind = Kind::Lines { format, shape, line, projection };
+        let files = Self { paths: paths.into(), kind, schema, options };
+        // What the decoder refuses is told now, not at the first row.
+        files.reader(0, false)?;
+        Ok(files)
+    }
+
+    /// The table's columns: those declared, else those found.
+    #[must_use]
+    pub fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    /// The rows from offset `start` on, as batches of [`Files::schema`]; then it is finished. A line that is no row ends the
+    /// source with an error that names it, or is left out if `bad_records` is `skip`.
+    ///
+    /// # Errors
+    /// `User` if the format cannot carry a type.
+    pub fn source(&self, start: i64) -> Result<Box<dyn Source>> {
+        Ok(Box::new(FileSource::new(self.reader(start, false)?.spawn()?, start)))
+    }
+
+    /// The lines from offset `start` on as records (without key, stamped with the present), for who decodes them
+    /// ([`Files::decoder`]) and can do more with a bad one. Parquet has no lines: it gives batches.
+    ///
+    /// # Errors
+    /// As [`Files::source`].
+    pub fn records(&self, start: i64) -> Result<Box<dyn Source>> {
+        Ok(Box::new(FileSource::new(self.reader(start, true)?.spawn()?, start)))
+    }
+
+    /// A decoder of [`Files::records`] into the columns of [`Files::schema`] at `projection`; `None` for Parquet.
+    ///
+    /// # Errors
+    /// `User` if the format cannot carry a type.
+    pub fn decoder(&self, projection: &[usize]) -> Result<Option<Box<dyn crate::format::Decoder>>> {
+        let Kind::Lines { format, line, projection: all, .. } = &self.kind else { return Ok(None) };
+        let projection: Vec<usize> = projection.iter().filter_map(|i| all.get(*i).copied()).collect();
+        format.decoder(Arc::clone(line), &projection, &self.options).map(Some)
+    }
+
+    /// The files as a table for plain SELECT: Parquet through DataFusion's own scan, lines through our decoders.
+    ///
+    /// # Errors
+    /// `Internal` if DataFusion refuses the paths.
+    pub fn table(&self) -> Result<Arc<dyn TableProvider>> {
+        if matches!(self.kind, Kind::Lines { .. }) {
+            let table = StreamingTable::try_new(Arc::clone(&self.schema), vec![Arc::new(self.clone())])?;
+            return Ok(Arc::new(table));
+        }
+        let urls =
+            self.paths.iter().map(|path| Ok(ListingTableUrl::parse(find::url(path)?)?)).collect::<Result<Vec<_>>>()?;
+        let listing = ListingOptions::new(Arc::new(ParquetFormat::default())).with_file_extension("");
+        let config = ListingTableConfig::new_with_multi_paths(urls);
+        let config = config.with_listing_options(listing).with_schema(Arc::clone(&self.schema));
+        Ok(Arc::new(ListingTable::try_new(config)?))
+    }
+
+    fn reader(&self, start: i64, records: bool) -> Result<Reader> {
+        let all: Vec<usize> = (0..self.schema.fields().len()).collect();
+        let skip_bad = self.options.get("bad_records") == Some("skip");
+        let shape = match &self.kind {
+            Kind::Lines { shape, .. } => Some(shape.clone()),
+            Kind::Parquet => None,
+        };
+        let decoder = if records { None } else { self.decoder(&all)? };
+        Ok(Reader {
+            paths: Arc::clone(&self.paths),
+            schema: Arc::clone(&self.schema),
+            shape,
+            decoder,
+            skip_bad,
+            start: start.max(0),
+        })
+    }
+}
+
+/// The columns of `declared` as they are in `found`, by name.
+///
+/// # Errors
+/// `User` if one is missing or has another type.
+fn matched(found: &SchemaRef, declared: &SchemaRef, path: &std::path::Path) -> Result<SchemaRef> {
+    for field in declared.fields() {
+        let name = field.name();
+        let Ok(there) = found.field_with_name(name) else {
+            let error = Error::user(format!("file \"{}\" has no column \"{name}\"", path.display()));
+            let known = found.fields().iter().map(|f| f.name().as_str());
+            return Err(match did_you_mean(name, "columns", known) {
+                Some(hint) => error.hint(hint),
+                None => error,
+            });
+        };
+        if !read::same_family(there.data_type(), field.data_type()) {
+            let (is, wanted) = (type_name(there.data_type()), type_name(field.data_type()));
+            let error = Error::user(format!("file \"{}\": column \"{name}\" is {is}, declared {wanted}", path.display()));
+            return Err(error.hint(format!("Declare it as {is}.")));
+        }
+    }
+    Ok(Arc::clone(declared))
+}
+
+impl PartitionStream for Files {
+    fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+    fn execute(&self, _context: Arc<TaskContext>) -> SendableRecordBatchStream {
+        let items = match self.reader(0, false).and_then(Reader::spawn) {
+            Ok(items) => items,
+            Err(error) => {
+                let failed = futures::stream::once(async { Err(error.into()) });
+                return Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&self.schema), failed));
+            }
+        };
+        let batches = futures::stream::unfold(items, |mut items| async {
+            let batch = match items.recv().await? {
+                Ok(Item { rows: Rows::Batch(batch), .. }) => Ok(batch),
+                Ok(_) => Err(Error::internal("a file gave records where batches were asked for").into()),
+                Err(error) => Err(error.into()),
+            };
+            Some((batch, items))
+        });
+        Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&self.schema), batches))
+    }
+}
+
+/// Rows of files as an input of a job.
+#[derive(Debug)]
+struct FileSource {
+    items: mpsc::Receiver<Result<Item>>,
+    /// The offset behind what was returned.
+    position: i64,
+    /// What was read and not yet returned, from this row on.
+    rest: Option<(Item, usize)>,
+    assigned: bool,
+}
+
+impl FileSource {
+    fn new(items: mpsc::Receiver<Result<Item>>, start: i64) -> Self {
+        Self { items, position: start.max(0), rest: None, assigned: false }
+    }
+}
+
+#[async_trait]
+impl Source for FileSource {
+    async fn next(&mut self, limit: Limit) -> Result<Event> {
+        if !self.assigned {
+            self.assigned = true;
+            return Ok(Event::Assigned(vec![Assignment { input: 0, partition: 0, offset: self.position, committed: None }]));
+        }
+        let (item, done) = match self.rest.take() {
+            Some(rest) => rest,
+            // Nothing was taken out of `self` before this wait, so a dropped call loses nothing.
+            None => match self.items.recv().await {
+                Some(item) => (item?, 0),
+                None => return Ok(Event::Finished),
+            },
+        };
+        let left = item.rows.len() - done;
+        let row_bytes = (item.rows.bytes() / item.rows.len().max(1)).max(1);
+        let take = left.min(limit.rows.min(limit.bytes / row_bytes).max(1));
+        let rows = item.rows.slice(done, take);
+        let next_offset = if take == left { item.end } else { item.ends.get(done + take - 1).copied().unwrap_or(item.end) };
+        if take < left {
+            self.rest = Some((item, done + take));
+        }
+        self.position = next_offset;
+        let chunk = Chunk { input: 0, partition: 0, next_offset, end: None, rows };
+        Ok(Event::Cut(Cut { chunks: vec![chunk], membership: None }))
+    }
+}

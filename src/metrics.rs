@@ -1,0 +1,125 @@
+//! What a job counts about itself. Cheap to add to, read by the status line, `SHOW JOBS` and the benchmark.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use hdrhistogram::Histogram;
+
+/// Counters of one job, from its start in this process.
+#[derive(Debug)]
+pub struct JobMetrics {
+    rows_in: AtomicU64,
+    rows_out: AtomicU64,
+    epochs: AtomicU64,
+    commits: AtomicU64,
+    bad: Mutex<BTreeMap<&'static str, u64>>,
+    dead_letters: AtomicU64,
+    /// `None` only if the histogram's constant bounds were refused.
+    epoch_us: Mutex<Option<Histogram<u64>>>,
+    lag: Mutex<BTreeMap<(usize, usize, i32), u64>>,
+    models: Mutex<BTreeMap<String, u64>>,
+}
+
+impl Default for JobMetrics {
+    fn default() -> Self {
+        Self {
+            rows_in: AtomicU64::new(0),
+            rows_out: AtomicU64::new(0),
+            epochs: AtomicU64::new(0),
+            commits: AtomicU64::new(0),
+            bad: Mutex::default(),
+            dead_letters: AtomicU64::new(0),
+            // Microseconds from 1 to a minute, to two digits; longer ones count as a minute.
+            epoch_us: Mutex::new(Histogram::new_with_bounds(1, 60_000_000, 2).ok()),
+            lag: Mutex::default(),
+            models: Mutex::default(),
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A job's counters at one moment.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct JobCounts {
+    /// Rows read.
+    pub rows_in: u64,
+    /// Rows written (or shown).
+    pub rows_out: u64,
+    /// Epochs run.
+    pub epochs: u64,
+    /// Commits made.
+    pub commits: u64,
+    /// Records at fault by reason, whatever became of them.
+    pub bad: BTreeMap<&'static str, u64>,
+    /// Records in the dead-letter topic.
+    pub dead_letters: u64,
+    /// Half of the epochs took at most this long, in microseconds; 0 before the first.
+    pub epoch_p50_us: u64,
+    /// 99 of 100 epochs took at most this long, in microseconds; 0 before the first.
+    pub epoch_p99_us: u64,
+    /// Records not read yet, over all partitions; `None` where no input has an end.
+    pub lag: Option<u64>,
+    /// The version last used of each model.
+    pub models: BTreeMap<String, u64>,
+}
+
+impl JobMetrics {
+    /// Counts an epoch.
+    pub fn epoch(&self, rows_in: u64, rows_out: u64, took: Duration) {
+        self.rows_in.fetch_add(rows_in, Relaxed);
+        self.rows_out.fetch_add(rows_out, Relaxed);
+        self.epochs.fetch_add(1, Relaxed);
+        if let Some(histogram) = lock(&self.epoch_us).as_mut() {
+            histogram.saturating_record(u64::try_from(took.as_micros()).unwrap_or(u64::MAX).max(1));
+        }
+    }
+    /// Counts records at fault.
+    pub fn bad(&self, reason: &'static str, count: u64) {
+        *lock(&self.bad).entry(reason).or_default() += count;
+    }
+    /// Counts records written as dead letters.
+    pub fn dead_letters(&self, written: u64) {
+        self.dead_letters.fetch_add(written, Relaxed);
+    }
+    /// Counts a commit.
+    pub fn commit(&self) {
+        self.commits.fetch_add(1, Relaxed);
+    }
+    /// Notes how far a partition (source, topic, partition) is behind its end.
+    pub fn lag(&self, partition: (usize, usize, i32), records: u64) {
+        lock(&self.lag).insert(partition, records);
+    }
+    /// Notes the versions that an epoch used.
+    pub fn models<'a>(&self, used: impl IntoIterator<Item = (&'a String, &'a u64)>) {
+        let mut models = lock(&self.models);
+        for (name, version) in used {
+            if models.get(name) != Some(version) {
+                models.insert(name.clone(), *version);
+            }
+        }
+    }
+    /// All counters.
+    #[must_use]
+    pub fn counts(&self) -> JobCounts {
+        let epoch_us = lock(&self.epoch_us);
+        let quantile = |q: f64| epoch_us.as_ref().filter(|h| !h.is_empty()).map_or(0, |h| h.value_at_quantile(q));
+        let lag = lock(&self.lag);
+        JobCounts {
+            rows_in: self.rows_in.load(Relaxed),
+            rows_out: self.rows_out.load(Relaxed),
+            epochs: self.epochs.load(Relaxed),
+            commits: self.commits.load(Relaxed),
+            bad: lock(&self.bad).clone(),
+            dead_letters: self.dead_letters.load(Relaxed),
+            epoch_p50_us: quantile(0.50),
+            epoch_p99_us: quantile(0.99),
+            lag: (!lag.is_empty()).then(|| lag.values().sum()),
+            models: lock(&self.models).clone(),
+        }
+    }
+}

@@ -1,0 +1,6 @@
+//! The integration tests: one binary, one module per subject.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod conformance;
+mod embedded;
