@@ -15,4 +15,6 @@ pub mod model;
 
 pub mod connector;
 
+pub mod stream;
+
 pub use error::{Error, ErrorKind, Result};

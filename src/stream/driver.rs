@@ -1,0 +1,401 @@
+//! The epoch loop of one running query.
+//!
+//! ```text
+//! sources ─► cut ─► lanes (plan, encode) ─► pending ─► commit ─► sink
+//!                     ▲ one registry view             └ one at a time; epochs go on meanwhile
+//! ```
+//!
+//! An epoch takes what the sources have now, runs the plan over exactly that and ends. Epoch is not commit: while one commit
+//! is on its way, further epochs run and what they give goes with the next. Outputs, dead letters and input positions are
+//! committed together; with each position goes the epoch's record, from which a successor learns which model versions it
+//! must not fall behind. Everything that waits (read ahead, in epochs, for a commit) is bounded by one budget: when commits
+//! are slow the loop stops taking, the sources' read-ahead fills, and they stop too.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use arrow::array::RecordBatch;
+use futures::future::select_all;
+use serde::{Deserialize, Serialize};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+
+use crate::connector::{Assignment, Chunk, Commit, Committed, Cut, Event, Limit, Membership, Position, Sink, Source};
+use crate::error::{Error, Result};
+use crate::format::Reason;
+use crate::metrics::JobMetrics;
+use crate::model::{ModelRef, Registry, Resolution, Snapshot, View};
+use crate::stream::epoch_context::{EpochCell, EpochContext};
+use crate::stream::lane::{Lane, LaneOutput};
+use crate::stream::scan::offset_of;
+use crate::time::{self, Millis};
+
+/// A running query, ready to be driven.
+pub struct Driver {
+    /// Its instances; every chunk goes to lane `partition % lanes`.
+    pub lanes: Vec<Lane>,
+    /// Its sources with the names of their inputs. The inputs of the plan are numbered through all sources.
+    pub inputs: Vec<Input>,
+    /// Where it commits; `None` for a follower.
+    pub sink: Option<Box<dyn Sink>>,
+    /// Where a follower's rows go.
+    pub follower: Option<mpsc::Sender<RecordBatch>>,
+    /// The registry, if the query scores.
+    pub registry: Option<Arc<Registry>>,
+    /// What the operators read the epoch from.
+    pub cell: Arc<EpochCell>,
+    /// Its counters.
+    pub metrics: Arc<JobMetrics>,
+    /// The query's fingerprint, kept in the epoch records.
+    pub fingerprint: String,
+    /// How much one epoch takes.
+    pub limit: Limit,
+    /// How many bytes of outputs may wait for a commit.
+    pub pending_bytes: usize,
+    /// Turns true when the query shall end after the present epoch.
+    pub stop: watch::Receiver<bool>,
+    /// Told of assignments, warnings and epochs.
+    pub observer: Arc<dyn Observer>,
+}
+
+/// One source of a query.
+pub struct Input {
+    /// The source.
+    pub source: Box<dyn Source>,
+    /// The names under which positions are committed, by the source's own index.
+    pub topics: Vec<Arc<str>>,
+    /// The leaves of the plan that read each topic, by the source's own index.
+    pub feeds: Vec<Vec<usize>>,
+    /// Whether it has reached its end.
+    pub finished: bool,
+}
+
+/// Who wants to know what a query does.
+pub trait Observer: Send + Sync {
+    /// The query reads these partitions from now on; `topic` by the assignment's input.
+    fn assigned(&self, _topics: &[Arc<str>], _assignments: &[Assignment]) {}
+    /// An earlier run of the job was of another query.
+    fn changed_query(&self) {}
+    /// Records were at fault; `first` says where and what.
+    fn bad_records(&self, _count: u64, _first: &str) {}
+    /// An epoch has ended.
+    fn epoch(&self, _report: &EpochReport<'_>) {}
+}
+
+/// Facts about one epoch.
+#[derive(Debug)]
+pub struct EpochReport<'a> {
+    /// When it ended.
+    pub ended: Instant,
+    /// Rows read.
+    pub rows_in: u64,
+    /// Versions used, by model name.
+    pub models: &'a BTreeMap<String, u64>,
+}
+
+/// How a query ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// Every input reached its end, and everything is committed.
+    Finished,
+    /// It was told to stop; everything it took is committed.
+    Stopped,
+}
+
+/// What is committed beside each position: enough to run the epoch again, and to never fall behind its models.
+#[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EpochRecord {
+    /// The first offset of the partition in the last epoch of the commit.
+    pub from: i64,
+    /// The epoch's time in milliseconds since the Unix epoch.
+    pub time: Millis,
+    /// The versions used, by model name, of this and earlier epochs.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub models: BTreeMap<String, u64>,
+    /// The query's fingerprint.
+    #[serde(default)]
+    pub query: String,
+}
+
+/// What has been computed and not been committed.
+#[derive(Default)]
+struct Pending {
+    commit: Commit,
+    positions: BTreeMap<(usize, usize, i32), Position>,
+    bytes: usize,
+}
+
+impl Pending {
+    fn is_empty(&self) -> bool {
+        self.positions.is_empty()
+    }
+    fn take(&mut self) -> Commit {
+        let mut commit = std::mem::take(&mut self.commit);
+        commit.positions = std::mem::take(&mut self.positions).into_values().collect();
+        self.bytes = 0;
+        commit
+    }
+}
+
+type InFlight = JoinHandle<(Box<dyn Sink>, Result<Committed>)>;
+
+/// The loop's own state.
+struct Run {
+    pending: Pending,
+    in_flight: Option<InFlight>,
+    floors: BTreeMap<String, u64>,
+}
+
+impl Driver {
+    /// Runs until every input has ended, or until told to stop.
+    ///
+    /// # Errors
+    /// Whatever ends the query: an error of a source or sink, a record at fault where the table says `fail`, a follower that
+    /// hung up is none ([`End::Stopped`]).
+    pub async fn run(mut self) -> Result<End> {
+        let mut run = Run { pending: Pending::default(), in_flight: None, floors: BTreeMap::new() };
+        loop {
+            let finished = self.inputs.iter().all(|input| input.finished);
+            if finished && run.in_flight.is_none() && run.pending.is_empty() {
+                return Ok(End::Finished);
+            }
+            let room = run.pending.bytes < self.pending_bytes;
+            tokio::select! {
+                biased;
+                () = stopped(&mut self.stop) => {
+                    self.flush(&mut run).await?;
+                    return Ok(End::Stopped);
+                }
+                done = wait(&mut run.in_flight), if run.in_flight.is_some() => self.committed(&mut run, done)?,
+                next = next_event(&mut self.inputs, self.limit), if room && !finished => {
+                    let (input, event) = next?;
+                    if self.handle(&mut run, input, event).await? == Some(End::Stopped) {
+                        return Ok(End::Stopped);
+                    }
+                }
+            }
+            self.start_commit(&mut run);
+        }
+    }
+
+    async fn handle(&mut self, run: &mut Run, input: usize, event: Event) -> Result<Option<End>> {
+        match event {
+            Event::Cut(cut) => return self.epoch(run, input, cut).await,
+            Event::Finished => self.inputs[input].finished = true,
+            Event::Assigned(assignments) => self.assigned(run, input, &assignments).await?,
+            Event::Revoked(_) => {
+                self.flush(run).await?;
+                self.inputs[input].source.release().await?;
+            }
+            // What is pending holds rows of partitions that another process works on by now: none of it may be written.
+            Event::Lost(_) => {
+                return Err(Error::external("this process was taken for dead and its partitions went to another one")
+                    .hint("Start it again: it goes on from what was committed."));
+            }
+        }
+        Ok(None)
+    }
+
+    /// One epoch: everything in `cut` through all lanes.
+    async fn epoch(&mut self, run: &mut Run, input: usize, cut: Cut) -> Result<Option<End>> {
+        let began = Instant::now();
+        let now = time::now();
+        let snapshot = self.registry.as_ref().map_or_else(Snapshot::empty, |r| r.snapshot());
+        let view = Arc::new(View::new(snapshot, run.floors.clone()));
+        self.cell.set(EpochContext { time: now, models: Arc::clone(&view) });
+
+        let mut shares: Vec<Vec<_>> = (0..self.lanes.len()).map(|_| Vec::new()).collect();
+        let (mut rows_in, mut ranges) = (0_u64, BTreeMap::new());
+        for chunk in cut.chunks {
+            rows_in += chunk.rows.len() as u64;
+            let from = match offset_of(&chunk.rows, 0) {
+                -1 => chunk.next_offset - i64::try_from(chunk.rows.len()).unwrap_or(0),
+                offset => offset,
+            };
+            let range = ranges.entry((chunk.input, chunk.partition)).or_insert((from, chunk.next_offset));
+            range.1 = chunk.next_offset;
+            if let Some(end) = chunk.end {
+                let lag = u64::try_from(end - chunk.next_offset).unwrap_or(0);
+                self.metrics.lag((input, chunk.input, chunk.partition), lag);
+            }
+            let lane = usize::try_from(chunk.partition).unwrap_or(0) % shares.len();
+            for &leaf in &self.inputs[input].feeds[chunk.input] {
+                shares[lane].push(Chunk { input: leaf, ..chunk.clone() });
+            }
+        }
+        let outputs = self.run_lanes(shares, rows_in, now).await?;
+        run.floors.extend(view.used());
+        self.metrics.models(&run.floors);
+
+        let mut rows_out = 0;
+        for lane in outputs {
+            rows_out += lane.rows_out;
+            self.count_bad(&lane);
+            if let Some(follower) = &self.follower {
+                for batch in lane.batches {
+                    if follower.send(batch).await.is_err() {
+                        return Ok(Some(End::Stopped));
+                    }
+                }
+            }
+            run.pending.bytes += lane.outputs.iter().map(|o| o.records.bytes()).sum::<usize>();
+            run.pending.commit.outputs.extend(lane.outputs);
+        }
+        self.metrics.epoch(rows_in, rows_out, began.elapsed());
+        if self.sink.is_some() || run.in_flight.is_some() {
+            self.positions(run, input, ranges, now, cut.membership);
+        }
+        self.observer.epoch(&EpochReport { ended: Instant::now(), rows_in, models: &run.floors });
+        Ok(None)
+    }
+
+    fn positions(
+        &self,
+        run: &mut Run,
+        input: usize,
+        ranges: BTreeMap<(usize, i32), (i64, i64)>,
+        now: Millis,
+        membership: Option<Membership>,
+    ) {
+        for ((topic, partition), (from, offset)) in ranges {
+            let record = EpochRecord { from, time: now, models: run.floors.clone(), query: self.fingerprint.clone() };
+            let metadata = serde_json::to_string(&record).unwrap_or_default();
+            let position = Position { topic: Arc::clone(&self.inputs[input].topics[topic]), partition, offset, metadata };
+            run.pending.positions.insert((input, topic, partition), position);
+        }
+        if membership.is_some() {
+            run.pending.commit.membership = membership;
+        }
+    }
+
+    /// Runs each lane over its share: beside each other if that is worth a thread, else one after the other.
+    async fn run_lanes(&mut self, shares: Vec<Vec<Chunk>>, rows: u64, now: Millis) -> Result<Vec<LaneOutput>> {
+        const WORTH_A_THREAD: u64 = 1024;
+        let busy = shares.iter().filter(|share| !share.is_empty()).count();
+        let mut outputs = Vec::with_capacity(busy);
+        if busy < 2 || rows < WORTH_A_THREAD {
+            for (lane, share) in self.lanes.iter_mut().zip(shares) {
+                if !share.is_empty() {
+                    outputs.push(lane.run(share, now).await?);
+                }
+            }
+            return Ok(outputs);
+        }
+        let running: Vec<_> = std::mem::take(&mut self.lanes)
+            .into_iter()
+            .zip(shares)
+            .map(|(mut lane, share)| {
+                tokio::spawn(async move {
+                    let output = if share.is_empty() { Ok(LaneOutput::default()) } else { lane.run(share, now).await };
+                    (lane, output)
+                })
+            })
+            .collect();
+        let mut failed = None;
+        for lane in running {
+            let (lane, output) = lane.await.map_err(|e| Error::internal(format!("a lane ended early: {e}")))?;
+            self.lanes.push(lane);
+            match output {
+                Ok(output) => outputs.push(output),
+                Err(error) => failed = failed.or(Some(error)),
+            }
+        }
+        failed.map_or(Ok(outputs), Err)
+    }
+
+    fn count_bad(&self, lane: &LaneOutput) {
+        let total: u64 = lane.bad.iter().sum();
+        let Some(first) = lane.first_bad.as_ref().filter(|_| total > 0) else { return };
+        for (reason, count) in Reason::ALL.iter().zip(lane.bad).filter(|(_, count)| *count > 0) {
+            self.metrics.bad(reason.as_str(), count);
+        }
+        self.metrics.dead_letters(lane.dead_letters);
+        self.observer.bad_records(total, first);
+    }
+
+    /// New partitions: the versions that earlier epochs used must be loaded before the first row.
+    async fn assigned(&mut self, run: &mut Run, input: usize, assignments: &[Assignment]) -> Result<()> {
+        self.observer.assigned(&self.inputs[input].topics, assignments);
+        let records = assignments.iter().filter_map(|a| a.committed.as_deref());
+        for record in records.filter_map(|text| serde_json::from_str::<EpochRecord>(text).ok()) {
+            if !record.query.is_empty() && record.query != self.fingerprint {
+                self.observer.changed_query();
+            }
+            for (name, version) in record.models {
+                let floor = run.floors.entry(name).or_default();
+                *floor = version.max(*floor);
+            }
+        }
+        let Some(registry) = &self.registry else { return Ok(()) };
+        for (name, version) in &run.floors {
+            if let Ok(reference) = ModelRef::parse(&format!("{name}:{version}")) {
+                // A version that can no longer be loaded is no reason to stop: the view then answers as for any name.
+                let _: Resolution = registry.ready(&reference).await;
+            }
+        }
+        Ok(())
+    }
+
+    fn start_commit(&mut self, run: &mut Run) {
+        if run.in_flight.is_some() || run.pending.is_empty() {
+            return;
+        }
+        if let Some(mut sink) = self.sink.take() {
+            let commit = run.pending.take();
+            run.in_flight = Some(tokio::spawn(async move {
+                let result = sink.commit(commit).await;
+                (sink, result)
+            }));
+        }
+    }
+
+    fn committed(&mut self, run: &mut Run, done: Result<(Box<dyn Sink>, Result<Committed>)>) -> Result<()> {
+        run.in_flight = None;
+        let (sink, result) = done?;
+        result?;
+        self.metrics.commit();
+        self.sink = Some(sink);
+        Ok(())
+    }
+
+    /// Commits everything that is computed, and waits for it.
+    async fn flush(&mut self, run: &mut Run) -> Result<()> {
+        loop {
+            if run.in_flight.is_some() {
+                let done = wait(&mut run.in_flight).await;
+                self.committed(run, done)?;
+            }
+            if run.pending.is_empty() {
+                return Ok(());
+            }
+            self.start_commit(run);
+        }
+    }
+}
+
+async fn stopped(stop: &mut watch::Receiver<bool>) {
+    if stop.wait_for(|stop| *stop).await.is_err() {
+        // Nobody is left who could say stop.
+        std::future::pending::<()>().await;
+    }
+}
+
+async fn wait(in_flight: &mut Option<InFlight>) -> Result<(Box<dyn Sink>, Result<Committed>)> {
+    match in_flight {
+        Some(handle) => handle.await.map_err(|e| Error::internal(format!("a commit ended early: {e}"))),
+        None => std::future::pending().await,
+    }
+}
+
+/// The next event of any source that has not ended.
+async fn next_event(inputs: &mut [Input], limit: Limit) -> Result<(usize, Event)> {
+    let open = inputs.iter_mut().enumerate().filter(|(_, input)| !input.finished);
+    let waiting: Vec<_> =
+        open.map(|(index, input)| Box::pin(async move { (index, input.source.next(limit).await) })).collect();
+    if waiting.is_empty() {
+        return std::future::pending().await;
+    }
+    let ((index, event), _, _) = select_all(waiting).await;
+    Ok((index, event?))
+}

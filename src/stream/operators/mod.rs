@@ -1,0 +1,3 @@
+//! The physical operators that DataFusion does not have.
+
+pub mod score;

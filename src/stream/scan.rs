@@ -1,0 +1,352 @@
+//! The leaves of a plan.   epoch: slot ─► [`EpochScanExec`] ─► batches;   plain SELECT: source ─► [`BoundedScanExec`] ─► batches
+//!
+//! The driver fills an [`EpochInput`] before each execution; the leaf empties it. A plain SELECT instead opens a source whose
+//! ends were captured when the statement began and reads until every position is there. Both decode with a
+//! [`RowReader`], and both leave aside the records that are no rows: the driver sends them where the table says, the plain
+//! SELECT counts them.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::error::{DataFusionError, Result as DfResult};
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::physical_expr::{EquivalenceProperties, Partitioning, PhysicalExpr};
+use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType, ReplaceChildrenOptions};
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties};
+use futures::future::BoxFuture;
+
+use crate::connector::{Chunk, Event, Limit, Rows, Source};
+use crate::error::{Error, Result};
+use crate::format::BadRecord;
+use crate::stream::table::{BadRecords, RowReader, TopicTable, bad_record_error, place};
+
+/// Rows of one batch: enough for columnar work, little enough for the cache.
+pub const BATCH_ROWS: usize = 8192;
+
+/// What one leaf of one lane reads in the present epoch, and what it could not read.
+#[derive(Debug)]
+pub struct EpochInput {
+    reader: Mutex<RowReader>,
+    slot: Mutex<Slot>,
+}
+
+#[derive(Debug, Default)]
+struct Slot {
+    chunks: Vec<Chunk>,
+    bad: Vec<BadChunk>,
+}
+
+/// The records of one chunk that are no rows.
+#[derive(Debug)]
+pub struct BadChunk {
+    /// The chunk's records.
+    pub rows: Rows,
+    /// The partition.
+    pub partition: i32,
+    /// Which of them, and why.
+    pub bad: Vec<BadRecord>,
+}
+
+impl EpochInput {
+    /// An input that reads with `reader`.
+    #[must_use]
+    pub fn new(reader: RowReader) -> Arc<Self> {
+        Arc::new(Self { reader: Mutex::new(reader), slot: Mutex::default() })
+    }
+    /// Gives the leaf its rows for the next execution.
+    pub fn fill(&self, chunks: Vec<Chunk>) {
+        let mut slot = lock(&self.slot);
+        slot.chunks = chunks;
+        slot.bad.clear();
+    }
+    /// Takes what the execution could not read.
+    pub fn take_bad(&self) -> Vec<BadChunk> {
+        std::mem::take(&mut lock(&self.slot).bad)
+    }
+    /// The table that is read.
+    #[must_use]
+    pub fn table(&self) -> Arc<TopicTable> {
+        Arc::clone(lock(&self.reader).table())
+    }
+    fn schema(&self) -> SchemaRef {
+        lock(&self.reader).schema()
+    }
+    /// Decodes everything in the slot. Small chunks are joined: operators and scorers work on whole batches.
+    fn read(&self) -> Result<Vec<RecordBatch>> {
+        let chunks = std::mem::take(&mut lock(&self.slot).chunks);
+        let mut reader = lock(&self.reader);
+        let mut joined = Joiner::new(reader.schema());
+        for chunk in chunks {
+            let read = reader.read(chunk.partition, &chunk.rows)?;
+            if !read.bad.is_empty() {
+                lock(&self.slot).bad.push(BadChunk { rows: chunk.rows, partition: chunk.partition, bad: read.bad });
+            }
+            joined.push(read.batch)?;
+        }
+        joined.finish()
+    }
+}
+
+/// Joins batches until they are worth an operator's while.
+struct Joiner {
+    schema: SchemaRef,
+    waiting: Vec<RecordBatch>,
+    rows: usize,
+    done: Vec<RecordBatch>,
+}
+
+impl Joiner {
+    fn new(schema: SchemaRef) -> Self {
+        Self { schema, waiting: Vec::new(), rows: 0, done: Vec::new() }
+    }
+    fn push(&mut self, batch: RecordBatch) -> Result<()> {
+        if batch.num_rows() == 0 {
+            return Ok(());
+        }
+        if self.rows + batch.num_rows() > BATCH_ROWS {
+            self.flush()?;
+        }
+        self.rows += batch.num_rows();
+        self.waiting.push(batch);
+        Ok(())
+    }
+    fn flush(&mut self) -> Result<()> {
+        let batch = match self.waiting.len() {
+            0 => return Ok(()),
+            1 => self.waiting.swap_remove(0),
+            _ => arrow::compute::concat_batches(&self.schema, &self.waiting).map_err(|e| Error::internal(e.to_string()))?,
+        };
+        self.waiting.clear();
+        self.rows = 0;
+        self.done.push(batch);
+        Ok(())
+    }
+    fn finish(mut self) -> Result<Vec<RecordBatch>> {
+        self.flush()?;
+        Ok(self.done)
+    }
+}
+
+/// The leaf of a query that runs in epochs. One partition; each execution reads what the driver put into its input.
+#[derive(Debug)]
+pub struct EpochScanExec {
+    /// Which of the query's inputs this is.
+    pub index: usize,
+    input: Arc<EpochInput>,
+    properties: Arc<PlanProperties>,
+}
+
+impl EpochScanExec {
+    /// A leaf for the query's input `index`.
+    #[must_use]
+    pub fn new(index: usize, input: Arc<EpochInput>) -> Self {
+        let properties = properties(input.schema(), 1);
+        Self { index, input, properties }
+    }
+    /// What it reads.
+    #[must_use]
+    pub fn input(&self) -> &Arc<EpochInput> {
+        &self.input
+    }
+}
+
+impl DisplayAs for EpochScanExec {
+    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        describe(f, "EpochScanExec", &self.input.table(), &self.input.schema())
+    }
+}
+
+fn describe(f: &mut fmt::Formatter<'_>, node: &str, table: &TopicTable, schema: &SchemaRef) -> fmt::Result {
+    let columns: Vec<&str> = schema.fields().iter().map(|c| c.name().as_str()).collect();
+    write!(f, "{node}: table={}, topic={}, columns=[{}]", table.name, table.topic, columns.join(", "))
+}
+
+/// The parts of [`ExecutionPlan`] that are the same for every leaf.
+macro_rules! leaf {
+    ($name:literal) => {
+        fn name(&self) -> &str {
+            $name
+        }
+        fn properties(&self) -> &Arc<PlanProperties> {
+            &self.properties
+        }
+        fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
+            Vec::new()
+        }
+        fn apply_expressions(
+            &self,
+            _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> DfResult<TreeNodeRecursion>,
+        ) -> DfResult<TreeNodeRecursion> {
+            Ok(TreeNodeRecursion::Continue)
+        }
+        fn replace_children(
+            self: Arc<Self>,
+            _: Vec<Arc<dyn ExecutionPlan>>,
+            _: ReplaceChildrenOptions,
+        ) -> DfResult<Arc<dyn ExecutionPlan>> {
+            Ok(self)
+        }
+        fn with_new_children(self: Arc<Self>, _: Vec<Arc<dyn ExecutionPlan>>) -> DfResult<Arc<dyn ExecutionPlan>> {
+            Ok(self)
+        }
+    };
+}
+
+impl ExecutionPlan for EpochScanExec {
+    leaf!("EpochScanExec");
+
+    fn execute(&self, _: usize, _: Arc<TaskContext>) -> DfResult<SendableRecordBatchStream> {
+        let input = Arc::clone(&self.input);
+        let batches = futures::stream::once(async move { input.read() });
+        let batches = futures::TryStreamExt::try_flatten(futures::TryStreamExt::map_ok(batches, |batches| {
+            futures::stream::iter(batches.into_iter().map(Ok::<_, Error>))
+        }));
+        let batches = futures::TryStreamExt::map_err(batches, DataFusionError::from);
+        Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), batches)))
+    }
+}
+
+/// Opens the source of one partition of a bounded scan.
+pub type OpenSource = Arc<dyn Fn(usize) -> BoxFuture<'static, Result<Box<dyn Source>>> + Send + Sync>;
+
+/// What a plain SELECT left out: how many records, and the first trouble.
+#[derive(Debug, Default)]
+pub struct LeftOut(Mutex<(u64, Option<String>)>);
+
+impl LeftOut {
+    fn add(&self, count: usize, first: impl FnOnce() -> String) {
+        let mut inner = lock(&self.0);
+        inner.0 += count as u64;
+        inner.1.get_or_insert_with(first);
+    }
+    /// How many records, and where and what the first trouble was; `None` if nothing was left out.
+    #[must_use]
+    pub fn report(&self) -> Option<(u64, String)> {
+        let inner = lock(&self.0);
+        inner.1.clone().map(|first| (inner.0, first))
+    }
+}
+
+/// The leaf of a plain SELECT over a topic or a generator.
+pub struct BoundedScanExec {
+    table: Arc<TopicTable>,
+    projection: Vec<usize>,
+    open: OpenSource,
+    left_out: Arc<LeftOut>,
+    properties: Arc<PlanProperties>,
+}
+
+impl BoundedScanExec {
+    /// A leaf of `partitions` streams, the i-th of which reads what `open(i)` opens.
+    #[must_use]
+    pub fn new(
+        table: Arc<TopicTable>,
+        projection: Vec<usize>,
+        partitions: usize,
+        open: OpenSource,
+        left_out: Arc<LeftOut>,
+    ) -> Self {
+        let properties = properties(table.schema_of(&projection), partitions.max(1));
+        Self { table, projection, open, left_out, properties }
+    }
+}
+
+impl fmt::Debug for BoundedScanExec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BoundedScanExec").field("table", &self.table.name).finish_non_exhaustive()
+    }
+}
+
+impl DisplayAs for BoundedScanExec {
+    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        describe(f, "BoundedScanExec", &self.table, &self.schema())
+    }
+}
+
+impl ExecutionPlan for BoundedScanExec {
+    leaf!("BoundedScanExec");
+
+    fn execute(&self, partition: usize, _: Arc<TaskContext>) -> DfResult<SendableRecordBatchStream> {
+        let reader = RowReader::new(Arc::clone(&self.table), &self.projection)?;
+        let state =
+            Bounded { source: None, open: Arc::clone(&self.open), partition, reader, left_out: Arc::clone(&self.left_out) };
+        let batches = futures::stream::try_unfold(state, |mut state| async move {
+            let batches = state.next().await.map_err(DataFusionError::from)?;
+            Ok::<_, DataFusionError>(batches.map(|b| (futures::stream::iter(b.into_iter().map(Ok)), state)))
+        });
+        let batches = futures::TryStreamExt::try_flatten(batches);
+        Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), batches)))
+    }
+}
+
+/// One stream of a bounded scan.
+struct Bounded {
+    source: Option<Box<dyn Source>>,
+    open: OpenSource,
+    partition: usize,
+    reader: RowReader,
+    left_out: Arc<LeftOut>,
+}
+
+impl Bounded {
+    async fn next(&mut self) -> Result<Option<Vec<RecordBatch>>> {
+        let source = match &mut self.source {
+            Some(source) => source,
+            none => none.insert((self.open)(self.partition).await?),
+        };
+        loop {
+            match source.next(Limit { rows: BATCH_ROWS, bytes: 8 << 20 }).await? {
+                Event::Cut(cut) => {
+                    let mut joined = Joiner::new(self.reader.schema());
+                    for chunk in cut.chunks {
+                        let read = self.reader.read(chunk.partition, &chunk.rows)?;
+                        if let Some(first) = read.bad.first() {
+                            note_bad(self.reader.table(), &chunk, first, read.bad.len(), &self.left_out)?;
+                        }
+                        joined.push(read.batch)?;
+                    }
+                    return joined.finish().map(Some);
+                }
+                Event::Finished => return Ok(None),
+                Event::Assigned(_) | Event::Revoked(_) | Event::Lost(_) => {}
+            }
+        }
+    }
+}
+
+/// Counts records that were left out, or makes them the query's error where the table says so.
+fn note_bad(table: &TopicTable, chunk: &Chunk, first: &BadRecord, count: usize, left_out: &LeftOut) -> Result<()> {
+    let offset = offset_of(&chunk.rows, first.index);
+    if table.bad_records == BadRecords::Fail {
+        return Err(bad_record_error(&table.topic, chunk.partition, offset, first.reason, &first.error));
+    }
+    left_out.add(count, || format!("{}: {}", place(&table.topic, chunk.partition, offset), first.error));
+    Ok(())
+}
+
+/// The offset of a row; -1 where rows have none.
+#[must_use]
+pub fn offset_of(rows: &Rows, index: usize) -> i64 {
+    match rows {
+        Rows::Records(records) => records.offsets.get(index).copied().unwrap_or(-1),
+        Rows::Batch(_) => -1,
+    }
+}
+
+fn properties(schema: SchemaRef, partitions: usize) -> Arc<PlanProperties> {
+    Arc::new(PlanProperties::new(
+        EquivalenceProperties::new(schema),
+        Partitioning::UnknownPartitioning(partitions),
+        EmissionType::Incremental,
+        Boundedness::Bounded,
+    ))
+}
+
+/// The lock's content, also after a panic elsewhere: every holder leaves it whole.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
