@@ -17,4 +17,6 @@ pub mod connector;
 
 pub mod stream;
 
+pub mod sql;
+
 pub use error::{Error, ErrorKind, Result};
