@@ -19,4 +19,6 @@ pub mod stream;
 
 pub mod sql;
 
+pub mod engine;
+
 pub use error::{Error, ErrorKind, Result};

@@ -1,0 +1,240 @@
+//! A running query that writes: its handle, and the task that drives it.
+//!
+//! The handle outlives the task; whoever holds one can ask how the job is, stop it after its epoch, or wait for its end.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::sync::watch;
+
+use crate::connector::{Assignment, OffsetAt, Start};
+use crate::error::{Error, Result};
+use crate::metrics::{JobCounts, JobMetrics};
+use crate::model::UseGuard;
+use crate::stream::driver::{Driver, End, EpochReport, Observer};
+
+use super::notices::Notices;
+
+/// How a job is.
+#[derive(Debug, Clone)]
+pub enum JobStatus {
+    /// It reads and writes.
+    Running,
+    /// It reads nothing until what it waits for is there.
+    Waiting(String),
+    /// Its inputs have ended and everything is committed.
+    Finished,
+    /// It was stopped; everything it took is committed.
+    Stopped,
+    /// It ended with an error.
+    Failed(Error),
+}
+
+impl JobStatus {
+    /// Whether it has ended, in whichever way.
+    #[must_use]
+    pub fn ended(&self) -> bool {
+        !matches!(self, Self::Running | Self::Waiting(_))
+    }
+}
+
+impl fmt::Display for JobStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Running => f.write_str("running"),
+            Self::Waiting(what) => write!(f, "waiting: {what}"),
+            Self::Finished => f.write_str("finished"),
+            Self::Stopped => f.write_str("stopped"),
+            Self::Failed(error) => write!(f, "failed: {error}"),
+        }
+    }
+}
+
+/// A job of this process.
+#[derive(Debug)]
+pub struct Job {
+    name: String,
+    /// The topics it reads.
+    pub inputs: Vec<Arc<str>>,
+    /// The topic it writes.
+    pub output: Arc<str>,
+    metrics: Arc<JobMetrics>,
+    started: Instant,
+    status: watch::Receiver<JobStatus>,
+    stop: watch::Sender<bool>,
+}
+
+impl Job {
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+    /// How it is.
+    #[must_use]
+    pub fn status(&self) -> JobStatus {
+        self.status.borrow().clone()
+    }
+    /// What it has counted.
+    #[must_use]
+    pub fn metrics(&self) -> JobCounts {
+        self.metrics.counts()
+    }
+    /// When it was started in this process.
+    #[must_use]
+    pub fn started(&self) -> Instant {
+        self.started
+    }
+    /// Tells it to stop after its epoch, with everything committed. Returns at once; see [`Job::wait`].
+    pub fn stop(&self) {
+        // Fails only if the task has ended, and then there is nothing to stop.
+        let _ = self.stop.send(true);
+    }
+    /// Waits for its end.
+    ///
+    /// # Errors
+    /// The error that ended it.
+    pub async fn wait(&self) -> Result<()> {
+        let mut status = self.status.clone();
+        let ended = status.wait_for(JobStatus::ended).await.map(|s| s.clone());
+        match ended {
+            Ok(JobStatus::Failed(error)) => Err(error),
+            Ok(_) => Ok(()),
+            Err(_) => Err(Error::internal(format!("job \"{}\" ended without a word", self.name))),
+        }
+    }
+}
+
+/// What a job needs before it reads anything: returns when it is there, telling what it waits for meanwhile.
+pub type Ready = futures::future::BoxFuture<'static, Result<()>>;
+
+/// Everything about a job that is not its driver.
+pub struct JobSpec {
+    /// Its name.
+    pub name: String,
+    /// The topics it reads.
+    pub inputs: Vec<Arc<str>>,
+    /// The topic it writes.
+    pub output: Arc<str>,
+    /// Its counters, shared with the driver.
+    pub metrics: Arc<JobMetrics>,
+}
+
+/// Starts the job's task. `ready` gets a sender for what the job waits for; `stop` is the driver's; `uses` are held until it ends.
+pub fn start(
+    spec: JobSpec,
+    ready: impl FnOnce(watch::Sender<JobStatus>) -> Ready,
+    driver: Driver,
+    stop: watch::Sender<bool>,
+    uses: Vec<UseGuard>,
+) -> Arc<Job> {
+    let (status, status_seen) = watch::channel(JobStatus::Running);
+    let ready = ready(status.clone());
+    let mut stopped = stop.subscribe();
+    let name = spec.name.clone();
+    tokio::spawn(async move {
+        let work = async {
+            tokio::select! {
+                biased;
+                _ = stopped.wait_for(|stop| *stop) => return Ok(End::Stopped),
+                ready = ready => ready?,
+            }
+            status.send_replace(JobStatus::Running);
+            driver.run().await
+        };
+        // They hold for as long as the query runs.
+        let uses = uses;
+        // A panic in the task must not leave others waiting: the status is sent whatever happens.
+        let result = futures::FutureExt::catch_unwind(std::panic::AssertUnwindSafe(work)).await;
+        drop(uses);
+        status.send_replace(match result {
+            Ok(Ok(End::Finished)) => JobStatus::Finished,
+            Ok(Ok(End::Stopped)) => JobStatus::Stopped,
+            Ok(Err(error)) => JobStatus::Failed(error.context(format_args!("job \"{name}\""))),
+            Err(_) => JobStatus::Failed(Error::internal(format!("job \"{name}\" ended by a panic"))),
+        });
+    });
+    Arc::new(Job {
+        name: spec.name,
+        inputs: spec.inputs,
+        output: spec.output,
+        metrics: spec.metrics,
+        started: Instant::now(),
+        status: status_seen,
+        stop,
+    })
+}
+
+/// Hears about one epoch; for benchmarks and the demo.
+pub type EpochHook = Arc<dyn Fn(&EpochReport<'_>) + Send + Sync>;
+
+/// Tells people what a query's driver says.
+pub struct Reporter {
+    /// The job's name, or `None` for a follower.
+    pub job: Option<String>,
+    /// Where positions without a commit begin, by topic.
+    pub starts: Vec<(Arc<str>, Start)>,
+    /// The ear.
+    pub notices: Notices,
+    /// Hears of epochs.
+    pub hook: Option<EpochHook>,
+}
+
+impl Observer for Reporter {
+    fn assigned(&self, topics: &[Arc<str>], assignments: &[Assignment]) {
+        let Some(job) = &self.job else { return };
+        for (index, topic) in topics.iter().enumerate() {
+            let here: Vec<_> = assignments.iter().filter(|a| a.input == index).collect();
+            if here.is_empty() {
+                continue;
+            }
+            let list = |wanted: bool| -> Option<String> {
+                let parts: Vec<String> = here
+                    .iter()
+                    .filter(|a| a.committed.is_some() == wanted)
+                    .map(|a| format!("{}={}", a.partition, a.offset))
+                    .collect();
+                (!parts.is_empty()).then(|| parts.join(","))
+            };
+            if let Some(parts) = list(true) {
+                self.notices.info(format!("job \"{job}\" reads \"{topic}\" from its committed offsets {parts}"));
+            }
+            if let Some(parts) = list(false) {
+                let start =
+                    self.starts.iter().find(|(name, _)| name == topic).map_or("the beginning", |(_, start)| why(start));
+                self.notices.info(format!("job \"{job}\" reads \"{topic}\" from {parts} ({start}; nothing was committed)"));
+            }
+        }
+    }
+
+    fn changed_query(&self) {
+        if let Some(job) = &self.job {
+            self.notices.warning(format!(
+                "job \"{job}\" was another query when it last ran; it goes on from where that one stopped"
+            ));
+        }
+    }
+
+    fn bad_records(&self, count: u64, first: &str) {
+        if self.job.is_none() {
+            self.notices
+                .warning(format!("left out {count} record{}; the first: {first}", if count == 1 { "" } else { "s" }));
+        }
+    }
+
+    fn epoch(&self, report: &EpochReport<'_>) {
+        if let Some(hook) = &self.hook {
+            hook(report);
+        }
+    }
+}
+
+fn why(start: &Start) -> &'static str {
+    match start {
+        Start::At(OffsetAt::Earliest) => "the earliest record",
+        Start::At(OffsetAt::Latest) => "the present end",
+        Start::At(OffsetAt::Timestamp(_)) => "the timestamp of scan.startup",
+        Start::Offsets(_) => "the offsets of scan.startup",
+    }
+}

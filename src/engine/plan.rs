@@ -1,0 +1,319 @@
+//! Planning one statement's query.   AST ─► names resolved ─► providers ─► logical plan ─► models ready ─► physical plan
+//!
+//! The same steps serve an answer (bounded scans, `cores` streams) and a query that goes on (epoch scans, one stream per
+//! lane); the [`Mode`] decides which leaves are planned and what a missing model means.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
+
+use arrow::datatypes::DataType;
+use datafusion::catalog::TableProvider;
+use datafusion::datasource::{MemTable, ViewTable};
+use datafusion::execution::session_state::SessionState;
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, cast, lit};
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::prelude::SessionContext;
+use datafusion::scalar::ScalarValue;
+use datafusion::sql::parser::Statement as DfStatement;
+use sqlparser::ast;
+
+use crate::error::{Error, Result};
+use crate::model::table::models_batch;
+use crate::model::{ModelRef, Registry, Resolution, Snapshot, UseGuard, View};
+use crate::sql::plan::allow::{check_logical, check_physical};
+use crate::sql::plan::check::checks_in;
+use crate::sql::plan::{ModelsCalled, models_in, session_state};
+use crate::sql::settings::{Missing as MissingSetting, OnError as OnErrorSetting};
+use crate::sql::table::{Leaf, Leaves, Reading, StreamTable};
+use crate::sql::types::sql_type;
+use crate::sql::{Column, TableOptions};
+use crate::stream::epoch_context::{EpochCell, EpochContext};
+use crate::stream::operators::score::{Missing, Notices as ScoreNotices, OnError, ScoreConfig};
+use crate::stream::scan::{LeftOut, lock};
+use crate::time;
+
+use super::session::Session;
+use super::tables::Table;
+
+/// What a query is planned for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// It answers and ends.
+    Answer,
+    /// It follows and shows rows.
+    Follow,
+    /// It is a job.
+    Job,
+}
+
+/// A planned query.
+pub struct Planned {
+    /// What it is executed with.
+    pub state: SessionState,
+    /// The cell that its operators read the epoch from.
+    pub cell: Arc<EpochCell>,
+    /// As DataFusion optimised it.
+    pub logical: LogicalPlan,
+    /// What is executed.
+    pub physical: Arc<dyn ExecutionPlan>,
+    /// The names of its columns for people; two may be equal.
+    pub names: Vec<String>,
+    /// The leaves of a query that goes on.
+    pub leaves: Vec<Leaf>,
+    /// The tables that these read.
+    pub tables: Vec<Arc<Table>>,
+    /// What an answer's scans leave out.
+    pub left_out: Vec<Arc<LeftOut>>,
+    /// The registry, if the query scores.
+    pub registry: Option<Arc<Registry>>,
+    /// The models it calls.
+    pub called: ModelsCalled,
+}
+
+/// A query before its physical plan: what a sink may still wrap.
+pub struct Draft {
+    state: SessionState,
+    scoring: Arc<ScoreConfig>,
+    /// As written.
+    pub logical: LogicalPlan,
+    /// The names of its columns for people.
+    pub names: Vec<String>,
+    leaves: Leaves,
+    used: Vec<Arc<Table>>,
+    left_out: Vec<Arc<LeftOut>>,
+    mode: Mode,
+    reads_models: bool,
+}
+
+impl Draft {
+    /// Whether it reads anything that goes on: a topic, a generator, a file.
+    #[must_use]
+    pub fn reads_streams(&self) -> bool {
+        !self.used.is_empty()
+    }
+
+    /// The query with its columns cast and named as `columns`, in order; a column without an expression is NULL.
+    ///
+    /// # Errors
+    /// `User` if a type does not fit its column.
+    pub fn into_columns(mut self, table: &str, columns: &[(&Column, Option<usize>)]) -> Result<Self> {
+        let schema = Arc::clone(self.logical.schema());
+        let mut exprs = Vec::with_capacity(columns.len());
+        for (column, from) in columns {
+            let expr = match from {
+                None => lit(ScalarValue::try_from(&column.data_type)?),
+                Some(index) => {
+                    let (qualifier, field) = schema.qualified_field(*index);
+                    let expr = Expr::from((qualifier, field));
+                    if field.data_type() == &column.data_type {
+                        expr
+                    } else if assignable(field.data_type(), &column.data_type) {
+                        cast(expr, column.data_type.clone())
+                    } else {
+                        let (wanted, given) = (sql_type(&column.data_type), sql_type(field.data_type()));
+                        let name = &column.name;
+                        let error = Error::user(format!(
+                            "column \"{name}\" of table \"{table}\" is {wanted}, the query gives {given}"
+                        ));
+                        return Err(error.hint(format!("Write CAST(... AS {wanted}) AS {name}.")));
+                    }
+                }
+            };
+            exprs.push(expr.alias(&column.name));
+        }
+        self.logical = LogicalPlanBuilder::from(self.logical).project(exprs)?.build()?;
+        self.names = columns.iter().map(|(column, _)| column.name.clone()).collect();
+        Ok(self)
+    }
+}
+
+/// Whether a value of type `from` is stored in a column of type `to` without a CAST: numbers, and times of other precision.
+fn assignable(from: &DataType, to: &DataType) -> bool {
+    let number = |t: &DataType| t.is_numeric();
+    let text = |t: &DataType| matches!(t, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View);
+    let bytes = |t: &DataType| matches!(t, DataType::Binary | DataType::LargeBinary | DataType::BinaryView);
+    let time = |t: &DataType| matches!(t, DataType::Timestamp(..));
+    let nested = |t: &DataType| t.is_nested();
+    matches!(from, DataType::Null)
+        || (number(from) && number(to))
+        || (text(from) && text(to))
+        || (bytes(from) && bytes(to))
+        || (time(from) && time(to))
+        || (nested(from) && nested(to) && datafusion::common::nested_struct::requires_nested_struct_cast(from, to))
+        || from.equals_datatype(to)
+}
+
+impl Session {
+    /// Plans a query up to the point where a sink may wrap it.
+    ///
+    /// # Errors
+    /// `User` for whatever is wrong with the query.
+    pub(super) async fn draft(&mut self, query: &ast::Query, mode: Mode) -> Result<Draft> {
+        let resolved = self.resolve(query).await?;
+        let scoring = self.scoring(&resolved.text, mode).await?;
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let state = session_state(&scoring, mode != Mode::Answer, cores);
+        let context = SessionContext::new_with_state(state.clone());
+        let leaves: Leaves = Arc::new(Mutex::default());
+        let (mut used, mut left_out) = (Vec::new(), Vec::new());
+        for (name, table) in &resolved.tables {
+            let provider = self.provider(table, mode, &leaves, &mut left_out, cores).await?;
+            context.register_table(datafusion::common::TableReference::bare(name.as_str()), provider)?;
+            used.push(Arc::clone(table));
+        }
+        if resolved.models {
+            let models = self.engine().models(&self.settings().models_topic).await?;
+            models.caught_up().await?;
+            models.registry().load_all().await;
+            let batch = models_batch(models.registry())?;
+            context.register_table("models", Arc::new(MemTable::try_new(batch.schema(), vec![vec![batch]])?))?;
+        }
+        for (name, view) in &resolved.views {
+            let plan = context.state().statement_to_plan(statement(view)).await?;
+            context.register_table(
+                datafusion::common::TableReference::bare(name.as_str()),
+                Arc::new(ViewTable::new(plan, None)),
+            )?;
+        }
+        let logical = context.state().statement_to_plan(statement(&resolved.query)).await?;
+        let names = resolved.output_names(&logical);
+        let reads_models = resolved.models;
+        Ok(Draft { state: context.state(), scoring, logical, names, leaves, used, left_out, mode, reads_models })
+    }
+
+    /// Makes the models ready that a draft calls, and plans it to the end.
+    ///
+    /// # Errors
+    /// `User` for whatever is wrong with the query; for a model that is missing where that is an error.
+    pub(super) async fn finish(&mut self, draft: Draft) -> Result<Planned> {
+        let called = models_in(&draft.logical)?;
+        let registry = draft.scoring.registry.clone();
+        if let Some(registry) = &registry {
+            for name in &called.literal {
+                self.ready(registry, name, draft.scoring.missing == Missing::Error).await?;
+            }
+            let view = Arc::new(View::new(registry.snapshot(), BTreeMap::new()));
+            draft.scoring.cell.set(EpochContext { time: time::now(), models: view });
+        }
+        let streaming = draft.mode != Mode::Answer;
+        if streaming && draft.reads_models {
+            return Err(
+                Error::user("table \"models\" cannot be read by a running query").hint("Read it with a plain SELECT.")
+            );
+        }
+        if streaming {
+            check_logical(&draft.logical)?;
+        }
+        let logical = draft.state.optimize(&draft.logical)?;
+        let physical = draft.state.query_planner().create_physical_plan(&logical, &draft.state).await?;
+        if streaming {
+            check_physical(&physical)?;
+        }
+        let leaves = lock(&draft.leaves).clone();
+        let tables = leaves
+            .iter()
+            .map(|leaf| draft.used.iter().find(|t| Arc::ptr_eq(&t.rows, &leaf.table)).cloned())
+            .collect::<Option<Vec<_>>>()
+            .ok_or_else(|| Error::internal("a leaf of the plan reads no table of the statement"))?;
+        Ok(Planned {
+            cell: Arc::clone(&draft.scoring.cell),
+            state: draft.state,
+            logical,
+            physical,
+            names: draft.names,
+            leaves,
+            tables,
+            left_out: draft.left_out,
+            registry,
+            called,
+        })
+    }
+
+    async fn ready(&self, registry: &Arc<Registry>, name: &str, must: bool) -> Result<()> {
+        let reference = ModelRef::parse(name)?;
+        let resolution = registry.ready(&reference).await;
+        match &resolution {
+            Resolution::Live(_) => Ok(()),
+            absent if must => {
+                absent.model()?;
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// How the query scores: what missing models and failing rows mean here.
+    async fn scoring(&mut self, text: &str, mode: Mode) -> Result<Arc<ScoreConfig>> {
+        let lower = text.to_lowercase();
+        let scores = crate::model::Function::ALL.iter().any(|f| lower.contains(f.name()));
+        let registry = if scores {
+            let models = self.engine().models(&self.settings().models_topic).await?;
+            models.caught_up().await?;
+            Some(Arc::clone(models.registry()))
+        } else {
+            None
+        };
+        let snapshot = registry.as_ref().map_or_else(Snapshot::empty, |r| r.snapshot());
+        let cell =
+            EpochCell::new(EpochContext { time: time::now(), models: Arc::new(View::new(snapshot, BTreeMap::new())) });
+        let settings = self.settings();
+        let default = if mode == Mode::Answer { MissingSetting::Error } else { MissingSetting::Null };
+        let missing = match settings.score_missing.unwrap_or(default) {
+            MissingSetting::Error => Missing::Error,
+            MissingSetting::Null | MissingSetting::Wait => Missing::Null,
+        };
+        let notices = self.engine().notices().clone();
+        Ok(Arc::new(ScoreConfig {
+            cell,
+            registry,
+            missing,
+            missing_in_column: missing,
+            on_error: match (settings.score_on_error, mode) {
+                (OnErrorSetting::Null, _) => OnError::Null,
+                (OnErrorSetting::Fail, _) | (_, Mode::Answer) => OnError::Fail,
+                (OnErrorSetting::DeadLetter, _) => OnError::DeadLetter,
+            },
+            notices: ScoreNotices::new(move |text| notices.warning(text)),
+        }))
+    }
+
+    async fn provider(
+        &self,
+        table: &Arc<Table>,
+        mode: Mode,
+        leaves: &Leaves,
+        left_out: &mut Vec<Arc<LeftOut>>,
+        cores: usize,
+    ) -> Result<Arc<dyn TableProvider>> {
+        let reading = match (mode, &table.options) {
+            (Mode::Answer, TableOptions::File(_)) => return table.file_table(),
+            (Mode::Answer, _) => {
+                let (reading, left) = table.bounded(self.engine().broker(), cores).await?;
+                left_out.push(left);
+                reading
+            }
+            (Mode::Follow | Mode::Job, _) => Reading::Epochs(Arc::clone(leaves)),
+        };
+        Ok(Arc::new(StreamTable::new(Arc::clone(&table.rows), reading)))
+    }
+}
+
+fn statement(query: &ast::Query) -> DfStatement {
+    DfStatement::Statement(Box::new(ast::Statement::Query(Box::new(query.clone()))))
+}
+
+/// The names of `plan`'s columns that stand more than once.
+#[must_use]
+pub fn doubled(names: &[String]) -> Option<&String> {
+    let mut seen = BTreeSet::new();
+    names.iter().find(|name| !seen.insert(name.as_str()))
+}
+
+/// Keeps the query's say over which versions may go live, for as long as it runs.
+///
+/// # Errors
+/// `User` for a name that is none.
+pub fn uses(registry: Option<&Arc<Registry>>, plan: &LogicalPlan) -> Result<Vec<UseGuard>> {
+    let Some(registry) = registry else { return Ok(Vec::new()) };
+    checks_in(plan)?.into_iter().map(|(name, check)| Ok(registry.use_model(&ModelRef::parse(&name)?, check))).collect()
+}

@@ -1,0 +1,209 @@
+//! Queries that give rows: answers that end, and followers.
+//!
+//! Dropping the [`Rows`] of a follower stops it.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::{Field, Schema, SchemaRef};
+use datafusion::error::DataFusionError;
+use datafusion::execution::TaskContext;
+use datafusion::physical_plan::execute_stream;
+use futures::stream::{BoxStream, Stream, StreamExt};
+use sqlparser::ast;
+use tokio::sync::{mpsc, watch};
+
+use crate::connector::OffsetAt;
+use crate::error::{Error, Result};
+use crate::metrics::JobMetrics;
+use crate::sql::Emit;
+use crate::stream::driver::Driver;
+use crate::stream::lane::Policy;
+use crate::stream::scan::LeftOut;
+use crate::stream::table::BadRecords;
+
+use super::job::Reporter;
+use super::notices::Notices;
+use super::plan::Mode;
+use super::run::{Inputs, lane_count, lanes, share_budget};
+use super::session::Session;
+
+/// Rows of a query, as they come.
+pub struct Rows {
+    /// Their columns, with the names that people see; two may be equal.
+    pub schema: SchemaRef,
+    /// Whether they go on until someone hangs up.
+    pub follows: bool,
+    stream: BoxStream<'static, Result<RecordBatch>>,
+}
+
+impl Rows {
+    /// Rows that are at hand.
+    #[must_use]
+    pub fn of(batch: RecordBatch) -> Self {
+        Self { schema: batch.schema(), follows: false, stream: futures::stream::iter([Ok(batch)]).boxed() }
+    }
+    /// All of them, in batches.
+    ///
+    /// # Errors
+    /// The first error of the query.
+    pub async fn collect(mut self) -> Result<Vec<RecordBatch>> {
+        let mut batches = Vec::new();
+        while let Some(batch) = self.next().await {
+            batches.push(batch?);
+        }
+        Ok(batches)
+    }
+}
+
+impl Stream for Rows {
+    type Item = Result<RecordBatch>;
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.stream.poll_next_unpin(cx)
+    }
+}
+
+/// `schema` under the names that people see.
+pub(super) fn visible(schema: &Schema, names: &[String]) -> SchemaRef {
+    let fields = schema.fields().iter().enumerate().map(|(i, field)| {
+        let name = names.get(i).map_or(field.name().as_str(), String::as_str);
+        field.as_ref().clone().with_name(name)
+    });
+    Arc::new(Schema::new(fields.collect::<Vec<Field>>()))
+}
+
+fn renamed(batch: RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
+    batch.with_schema(Arc::clone(schema)).or_else(|_| {
+        // The types as executed may be more exact than planned (a view, a dictionary): the columns keep theirs.
+        Err(Error::internal("the query's columns are not those that were planned"))
+    })
+}
+
+impl Session {
+    /// A plain SELECT.
+    pub(super) async fn answer(&mut self, query: &ast::Query) -> Result<Rows> {
+        let draft = self.draft(query, Mode::Answer).await?;
+        let planned = self.finish(draft).await?;
+        let schema = visible(&planned.physical.schema(), &planned.names);
+        let context = planned.state.task_ctx();
+        let stream = execute_stream(planned.physical, context)?;
+        let out = Arc::clone(&schema);
+        let rows = stream.map(move |batch: Result<RecordBatch, DataFusionError>| renamed(batch?, &out));
+        let end = LeftOutNotice { left_out: planned.left_out, notices: self.engine().notices().clone() };
+        let rows = rows.chain(futures::stream::once(async move { end.tell() }).filter_map(|()| async { None }));
+        Ok(Rows { schema, follows: false, stream: rows.boxed() })
+    }
+
+    /// `SELECT ... EMIT CHANGES`.
+    pub(super) async fn follow(&mut self, query: &ast::Query, emit: Emit) -> Result<Rows> {
+        let draft = self.draft(query, Mode::Follow).await?;
+        if !draft.reads_streams() {
+            return Err(
+                Error::user("EMIT CHANGES follows a topic, and the query reads none").hint("Leave out EMIT CHANGES.")
+            );
+        }
+        let planned = self.finish(draft).await?;
+        let schema = visible(&planned.physical.schema(), &planned.names);
+        let settings = self.settings().clone();
+        let inputs = Inputs {
+            tables: planned.tables.clone(),
+            group: None,
+            unset: OffsetAt::Latest,
+            until_end: false,
+            budget: share_budget(settings.memory_budget, 0, 0).0,
+        };
+        let opened = inputs.open(self.engine().broker()).await?;
+        for (topic, ends) in &opened.ends {
+            let list: Vec<String> = ends.iter().enumerate().map(|(p, end)| format!("{p}={end}")).collect();
+            self.engine().notices().info(format!("following {topic} from {}", list.join(",")));
+        }
+        let count = lane_count(opened.partitions);
+        let (_, limit, pending_bytes) = share_budget(settings.memory_budget, settings.epoch_max_rows, count);
+        let context: Arc<TaskContext> = planned.state.task_ctx();
+        let policy = Policy { job: "".into(), dead_letters: None, score_errors: BadRecords::Skip };
+        let lanes = lanes(count, &planned.physical, &planned.leaves, &context, None, &policy)?;
+        let (follower, rows) = mpsc::channel(16);
+        let (stop, stopped) = watch::channel(false);
+        let driver = Driver {
+            lanes,
+            inputs: opened.inputs,
+            sink: None,
+            follower: Some(follower),
+            registry: planned.registry,
+            cell: planned.cell,
+            metrics: Arc::new(JobMetrics::default()),
+            fingerprint: String::new(),
+            limit,
+            pending_bytes,
+            stop: stopped,
+            observer: Arc::new(Reporter {
+                job: None,
+                starts: Vec::new(),
+                notices: self.engine().notices().clone(),
+                hook: self.hook.clone(),
+            }),
+        };
+        let task = tokio::spawn(driver.run());
+        let following = Following { rows, task: Some(task), _stop: StopOnDrop(stop), left: emit.limit };
+        let out = Arc::clone(&schema);
+        let stream = futures::stream::try_unfold(following, Following::next).map(move |batch| renamed(batch?, &out));
+        Ok(Rows { schema, follows: true, stream: stream.boxed() })
+    }
+}
+
+/// A follower's rows, and the task that makes them.
+struct Following {
+    rows: mpsc::Receiver<RecordBatch>,
+    task: Option<tokio::task::JoinHandle<Result<crate::stream::driver::End>>>,
+    _stop: StopOnDrop,
+    left: Option<u64>,
+}
+
+struct StopOnDrop(watch::Sender<bool>);
+
+impl Drop for StopOnDrop {
+    fn drop(&mut self) {
+        self.0.send_replace(true);
+    }
+}
+
+impl Following {
+    /// The next rows; at the end of the task its error, if that is how it ended.
+    async fn next(mut self) -> Result<Option<(RecordBatch, Self)>> {
+        if self.left == Some(0) {
+            return Ok(None);
+        }
+        let Some(mut batch) = self.rows.recv().await else {
+            return match self.task.take() {
+                Some(task) => {
+                    task.await.map_err(|e| Error::internal(format!("the query ended early: {e}")))??;
+                    Ok(None)
+                }
+                None => Ok(None),
+            };
+        };
+        if let Some(left) = &mut self.left {
+            let rows = usize::try_from(*left).unwrap_or(usize::MAX).min(batch.num_rows());
+            batch = batch.slice(0, rows);
+            *left -= rows as u64;
+        }
+        Ok(Some((batch, self)))
+    }
+}
+
+/// Says at the end of an answer what it left out.
+struct LeftOutNotice {
+    left_out: Vec<Arc<LeftOut>>,
+    notices: Notices,
+}
+
+impl LeftOutNotice {
+    fn tell(&self) {
+        for (count, first) in self.left_out.iter().filter_map(|left| left.report()) {
+            let records = if count == 1 { "record" } else { "records" };
+            self.notices.warning(format!("left out {count} {records} that could not be read; the first: {first}"));
+        }
+    }
+}

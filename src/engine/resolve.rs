@@ -1,0 +1,196 @@
+//! What a query reads, by name.   AST ─► spelled names, the session's tables and views behind them, `topic('t')` inferred
+//!
+//! Views are resolved with the query that reads them, each once, those that others read first.
+
+use std::sync::Arc;
+
+use arrow::datatypes::{Fields, Schema};
+use datafusion::logical_expr::LogicalPlan;
+use sqlparser::ast;
+
+use crate::error::{Error, Result, did_you_mean};
+use crate::format::FORMATS;
+use crate::model::table::models_schema;
+use crate::sql::names::{Name, Scope, TableUse, resolve, tables_in, topic_table};
+use crate::sql::{OutputNames, TableDefinition};
+
+use super::session::Session;
+use super::tables::{Table, sample};
+
+/// A query with everything it reads.
+pub struct Reads {
+    /// The query, names spelled as declared.
+    pub query: ast::Query,
+    /// The text of the query and of all views it reads.
+    pub text: String,
+    /// The tables, each once, by the name in the query.
+    pub tables: Vec<(String, Arc<Table>)>,
+    /// The views, each once, those that others read first.
+    pub views: Vec<(String, ast::Query)>,
+    /// Whether it reads the table `models`.
+    pub models: bool,
+    names: OutputNames,
+}
+
+impl Reads {
+    /// The names of the columns for people.
+    pub fn output_names(&self, plan: &LogicalPlan) -> Vec<String> {
+        plan.schema().fields().iter().map(|f| self.names.visible(f.name()).to_owned()).collect()
+    }
+}
+
+/// The session's names, and the topics that the statement reads without a table.
+struct Names<'a> {
+    session: &'a Session,
+    topics: &'a [(String, Arc<Table>)],
+}
+
+impl Scope for Names<'_> {
+    fn table(&self, name: &Name) -> Option<String> {
+        let session = self.session;
+        let tables = session.tables.values().map(|t| t.definition.name.as_str());
+        let views = session.views.values().map(|v| v.name.as_str());
+        name.find(tables.chain(views).chain(["models"])).map(str::to_owned)
+    }
+    fn columns(&self, table: &str) -> Option<Fields> {
+        if let Some((_, inferred)) = self.topics.iter().find(|(name, _)| name == table) {
+            return Some(inferred.rows.schema.fields().clone());
+        }
+        let key = table.to_lowercase();
+        if let Some(found) = self.session.tables.get(&key) {
+            return Some(found.rows.schema.fields().clone());
+        }
+        if let Some(view) = self.session.views.get(&key) {
+            return Some(view.fields.clone());
+        }
+        (key == "models").then(|| models_schema().fields().clone())
+    }
+}
+
+impl Session {
+    /// Finds what `query` reads.
+    ///
+    /// # Errors
+    /// `User` for a name that nothing has, with the nearest; for a topic that does not exist.
+    pub(super) async fn resolve(&self, query: &ast::Query) -> Result<Reads> {
+        let mut topics = Vec::new();
+        self.infer_topics(query, &mut topics).await?;
+        let names = Names { session: self, topics: &topics };
+        let mut found = Found { names: &names, tables: Vec::new(), views: Vec::new(), models: false };
+        let mut query = query.clone();
+        let mut text = query.to_string();
+        let resolved = resolve(&mut query, &names);
+        for used in &resolved.tables {
+            found.add(used, &mut text)?;
+        }
+        let Found { tables, views, models, .. } = found;
+        Ok(Reads { query, text, tables, views, models, names: resolved.names })
+    }
+
+    /// Infers the tables of all `topic('t')` that a query and its views read.
+    async fn infer_topics(&self, query: &ast::Query, topics: &mut Vec<(String, Arc<Table>)>) -> Result<()> {
+        for used in tables_in(query) {
+            if let Some(topic) = &used.topic {
+                if !topics.iter().any(|(name, _)| *name == topic_table(topic)) {
+                    topics.push((topic_table(topic), Arc::new(self.infer(topic).await?)));
+                }
+            } else if let Some(view) = self.views.get(&used.name.text.to_lowercase()) {
+                Box::pin(self.infer_topics(&view.query, topics)).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A table over a topic that nobody declared: the first format that reads its first records.
+    async fn infer(&self, topic: &str) -> Result<Table> {
+        let values = sample(self.engine().broker(), topic).await?;
+        if values.is_empty() {
+            let error = Error::data(format!("topic \"{topic}\" is empty: its columns cannot be told from its records"));
+            return Err(error.hint("Declare them: CREATE TABLE name (column TYPE, ...) WITH (topic = '...');"));
+        }
+        let values: Vec<&[u8]> = values.iter().map(Vec::as_slice).collect();
+        let mut definition = TableDefinition { name: topic.to_owned(), ..TableDefinition::default() };
+        definition.options.set("topic", topic);
+        for name in ["json", "raw"] {
+            let Some(format) = FORMATS.iter().find(|f| f.name() == name) else { continue };
+            if let Ok(schema) = format.infer(&values, &definition.options) {
+                definition.options.set("format", name);
+                return Table::new(definition.with_columns(&schema), self.base()).await;
+            }
+        }
+        Err(Error::data(format!("the records of topic \"{topic}\" are in no known format"))
+            .hint("Declare a table with its format."))
+    }
+}
+
+struct Found<'a> {
+    names: &'a Names<'a>,
+    tables: Vec<(String, Arc<Table>)>,
+    views: Vec<(String, ast::Query)>,
+    models: bool,
+}
+
+impl Found<'_> {
+    fn add(&mut self, used: &TableUse, text: &mut String) -> Result<()> {
+        let session = self.names.session;
+        if used.topic.is_some() {
+            let topic = self.names.topics.iter().find(|(name, _)| *name == used.name.text);
+            if let Some((name, table)) = topic
+                && !self.tables.iter().any(|(known, _)| known == name)
+            {
+                self.tables.push((name.clone(), Arc::clone(table)));
+            }
+            return Ok(());
+        }
+        let Some(spelled) = self.names.table(&used.name) else {
+            let name = &used.name.text;
+            let error = Error::user(format!("no table \"{name}\""));
+            let tables = session.tables.values().map(|t| t.definition.name.as_str());
+            let known = tables.chain(session.views.values().map(|v| v.name.as_str()));
+            let hint = match crate::error::nearest(name, known.clone()) {
+                Some(_) => did_you_mean(name, "tables", known),
+                None => Some(format!("Declare it with CREATE TABLE; or read the topic as it is: FROM topic('{name}').")),
+            };
+            return Err(hint.map_or(error.clone(), |hint| error.hint(hint)));
+        };
+        let key = spelled.to_lowercase();
+        if let Some(table) = session.tables.get(&key) {
+            if !self.tables.iter().any(|(known, _)| *known == spelled) {
+                self.tables.push((spelled, Arc::clone(table)));
+            }
+        } else if let Some(view) = session.views.get(&key) {
+            if self.views.iter().any(|(known, _)| *known == spelled) {
+                return Ok(());
+            }
+            let mut query = view.query.clone();
+            text.push(' ');
+            text.push_str(&query.to_string());
+            let resolved = resolve(&mut query, self.names);
+            for used in &resolved.tables {
+                self.add(used, text)?;
+            }
+            self.views.push((spelled, query));
+        } else {
+            self.models = true;
+        }
+        Ok(())
+    }
+}
+
+/// A view's query with the names that `CREATE VIEW v (a, b)` gives its columns.
+///
+/// # Errors
+/// `User` if their number is not that of the query's.
+pub fn with_column_names(query: &ast::Query, columns: &[String]) -> Result<ast::Query> {
+    if columns.is_empty() {
+        return Ok(query.clone());
+    }
+    let quoted: Vec<String> = columns.iter().map(|c| format!("\"{}\"", c.replace('"', "\"\""))).collect();
+    Ok(*crate::sql::parse_query(&format!("SELECT * FROM ({query}) AS v ({})", quoted.join(", ")))?)
+}
+
+/// The schema of fields with the visible names.
+#[must_use]
+pub fn fields_of(schema: &Schema, names: &[String]) -> Fields {
+    super::query::visible(schema, names).fields().clone()
+}

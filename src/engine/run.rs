@@ -1,0 +1,158 @@
+//! From a planned query to one that runs: sources, lanes, sink.   plan + tables ─► inputs ─► [`Driver`]
+//!
+//! All topics of a query come from one source (one consumer group); each generator or file is a source of its own. A topic
+//! that several leaves read is read once.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use datafusion::execution::TaskContext;
+use datafusion::physical_plan::ExecutionPlan;
+
+use crate::config::Options;
+use crate::connector::{Broker, Limit, OffsetAt, SourceSpec, Start, TopicSource};
+use crate::error::{Error, Result};
+use crate::sql::TableOptions;
+use crate::sql::table::{Leaf, instantiate};
+use crate::stream::driver::Input;
+use crate::stream::lane::{Lane, Policy};
+use crate::stream::write::{TopicWriter, WriteSpec};
+
+use super::tables::{Table, endless, existing};
+
+/// A query's inputs, before they are opened.
+pub struct Inputs {
+    /// The tables that the leaves of the plan read, in their order.
+    pub tables: Vec<Arc<Table>>,
+    /// The job's group; `None` for a follower.
+    pub group: Option<String>,
+    /// Where topics begin that say nothing and have no committed offsets.
+    pub unset: OffsetAt,
+    /// Whether to stop at the ends of now.
+    pub until_end: bool,
+    /// How many bytes may wait, read ahead.
+    pub budget: usize,
+}
+
+/// Opened inputs.
+pub struct Opened {
+    /// The sources.
+    pub inputs: Vec<Input>,
+    /// The most partitions that any topic has.
+    pub partitions: usize,
+    /// Where each topic begins without committed offsets.
+    pub starts: Vec<(Arc<str>, Start)>,
+    /// The present ends of the topics, for people: `payments from 0=12,1=9`.
+    pub ends: Vec<(Arc<str>, Vec<i64>)>,
+}
+
+impl Inputs {
+    /// Opens them. With a group, this is where the job takes its place.
+    ///
+    /// # Errors
+    /// `User` for a missing topic or a table without an end; `External` if the job runs elsewhere already.
+    pub async fn open(self, broker: &Arc<dyn Broker>) -> Result<Opened> {
+        let mut topics: Vec<TopicSource> = Vec::new();
+        let mut feeds: Vec<Vec<usize>> = Vec::new();
+        let mut properties = Options::default();
+        let (mut starts, mut ends_seen, mut partitions) = (Vec::new(), Vec::new(), 1);
+        let mut others: Vec<(usize, &Arc<Table>)> = Vec::new();
+        for (leaf, table) in self.tables.iter().enumerate() {
+            let Some(kafka) = table.kafka() else {
+                others.push((leaf, table));
+                continue;
+            };
+            if let Some(known) = topics.iter().position(|t| *t.topic == *kafka.topic) {
+                feeds[known].push(leaf);
+                continue;
+            }
+            let topic = existing(broker, &kafka.topic).await?;
+            let ends = broker.offsets(&topic.name, OffsetAt::Latest).await?;
+            partitions = partitions.max(ends.len());
+            let name: Arc<str> = topic.name.as_str().into();
+            // A follower that begins at "latest" begins at the very ends that it prints.
+            let start = match table.start(self.unset.clone()) {
+                Start::At(OffsetAt::Latest) => Start::Offsets((0..).zip(ends.iter().copied()).collect()),
+                start => start,
+            };
+            starts.push((Arc::clone(&name), table.start(self.unset.clone())));
+            ends_seen.push((Arc::clone(&name), ends.clone()));
+            topics.push(TopicSource { topic: name, start, ends: self.until_end.then_some(ends), partitions: None });
+            feeds.push(vec![leaf]);
+            for (key, value) in kafka.properties.iter() {
+                properties.set(key, value);
+            }
+        }
+        let names: Vec<Arc<str>> = topics.iter().map(|t| Arc::clone(&t.topic)).collect();
+        let committed = self.committed(broker, &others).await?;
+        let mut inputs = Vec::new();
+        if !topics.is_empty() || self.group.is_some() {
+            let spec = SourceSpec { topics, group: self.group.clone(), budget: self.budget, properties };
+            let finished = spec.topics.is_empty();
+            inputs.push(Input { source: broker.source(spec).await?, topics: names, feeds, finished });
+        }
+        for (leaf, table) in others {
+            if let TableOptions::Generator(generator) = &table.options
+                && generator.rows.is_none()
+                && self.until_end
+            {
+                return Err(endless(&table.definition.name));
+            }
+            let name = Arc::clone(&table.rows.topic);
+            let start = committed.get(&*name).copied().unwrap_or(0);
+            let source = table.own_source(start)?;
+            inputs.push(Input { source, topics: vec![name], feeds: vec![vec![leaf]], finished: false });
+        }
+        Ok(Opened { inputs, partitions, starts, ends: ends_seen })
+    }
+
+    /// How far the job got in sources that are no topics.
+    async fn committed(&self, broker: &Arc<dyn Broker>, others: &[(usize, &Arc<Table>)]) -> Result<BTreeMap<String, i64>> {
+        let Some(group) = self.group.as_ref().filter(|_| !others.is_empty()) else { return Ok(BTreeMap::new()) };
+        let names: Vec<String> = others.iter().map(|(_, table)| table.rows.topic.to_string()).collect();
+        let positions = broker.positions(group, &names).await?;
+        Ok(positions.into_iter().map(|p| (p.topic.to_string(), p.offset)).collect())
+    }
+}
+
+/// Makes `count` lanes of a plan.
+///
+/// # Errors
+/// `User` if a format cannot carry a column's type.
+pub fn lanes(
+    count: usize,
+    plan: &Arc<dyn ExecutionPlan>,
+    leaves: &[Leaf],
+    context: &Arc<TaskContext>,
+    writer: Option<&WriteSpec>,
+    policy: &Policy,
+) -> Result<Vec<Lane>> {
+    (0..count.max(1))
+        .map(|_| {
+            let (plan, inputs) = instantiate(plan, leaves)?;
+            let writer = writer.cloned().map(TopicWriter::new).transpose()?;
+            Ok(Lane::new(plan, inputs, Arc::clone(context), writer, policy.clone()))
+        })
+        .collect()
+}
+
+/// How many lanes a query over `partitions` gets: no more than there are cores.
+#[must_use]
+pub fn lane_count(partitions: usize) -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from).min(partitions).max(1)
+}
+
+/// How a budget of bytes is shared: what is read ahead, what one epoch takes, what waits for a commit.
+///
+/// The rest is room for what epochs make of their rows: columns, features, scores.
+#[must_use]
+pub fn share_budget(budget: usize, rows: usize, lanes: usize) -> (usize, Limit, usize) {
+    (budget / 4, Limit { rows: rows * lanes, bytes: (budget / 16).max(64 << 10) }, budget / 4)
+}
+
+/// The consumer group of a job: characters that a group cannot have become `-`.
+#[must_use]
+pub fn group_of(job: &str) -> String {
+    let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    format!("vatic-{}", job.chars().map(|c| if legal(c) { c } else { '-' }).collect::<String>())
+}

@@ -1,0 +1,280 @@
+//! One conversation: its tables, views, settings and jobs, and what each statement does.
+//!
+//! Nothing of a session is stored: a saved query file holds its DDL. Statements are executed one at a time, in order.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arrow::datatypes::Fields;
+use sqlparser::ast;
+
+use crate::error::{Error, Result, did_you_mean};
+use crate::sql::{ObjectKind, Parsed, Settings, Statement};
+
+use super::job::{EpochHook, Job};
+use super::query::Rows;
+use super::run::group_of;
+use super::tables::Table;
+use super::{Engine, resolve};
+
+/// What a statement gives.
+pub enum Outcome {
+    /// It is done; the text is psql's kind of tag: `CREATE TABLE`, `INSERT 3`.
+    Done(String),
+    /// Rows, as they come.
+    Rows(Rows),
+    /// A job that runs from now on.
+    Job(Arc<Job>),
+}
+
+/// Whether jobs stop at the ends that their inputs had when they started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum UntilEnd {
+    /// They go on.
+    #[default]
+    No,
+    /// They stop there, and leave open windows in their state.
+    Leave,
+    /// They stop there, and close open windows.
+    Final,
+}
+
+/// A view.
+#[derive(Debug, Clone)]
+pub(super) struct View {
+    pub name: String,
+    pub query: ast::Query,
+    pub fields: Fields,
+    pub text: String,
+}
+
+/// One conversation with the engine.
+pub struct Session {
+    engine: Arc<Engine>,
+    settings: Settings,
+    pub(super) tables: BTreeMap<String, Arc<Table>>,
+    pub(super) views: BTreeMap<String, View>,
+    pub(super) jobs: Vec<Arc<Job>>,
+    pub(super) base: PathBuf,
+    pub(super) stem: Option<String>,
+    pub(super) until_end: UntilEnd,
+    pub(super) hook: Option<EpochHook>,
+}
+
+impl Session {
+    pub(super) fn new(engine: Arc<Engine>) -> Self {
+        Self {
+            engine,
+            settings: Settings::default(),
+            tables: BTreeMap::new(),
+            views: BTreeMap::new(),
+            jobs: Vec::new(),
+            base: PathBuf::from("."),
+            stem: None,
+            until_end: UntilEnd::No,
+            hook: None,
+        }
+    }
+
+    /// The engine.
+    #[must_use]
+    pub fn engine(&self) -> &Arc<Engine> {
+        &self.engine
+    }
+    /// The settings.
+    #[must_use]
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+    /// Where relative paths begin, and what jobs are called after: the file's folder and its stem.
+    pub fn set_base(&mut self, dir: impl Into<PathBuf>, stem: Option<String>) {
+        self.base = dir.into();
+        self.stem = stem;
+    }
+    /// Whether jobs stop at the present ends.
+    pub fn set_until_end(&mut self, until_end: UntilEnd) {
+        self.until_end = until_end;
+    }
+    /// Lets `hook` hear of every epoch of the jobs started from now on.
+    pub fn set_epoch_hook(&mut self, hook: EpochHook) {
+        self.hook = Some(hook);
+    }
+    /// The jobs started here, in their order.
+    #[must_use]
+    pub fn jobs(&self) -> &[Arc<Job>] {
+        &self.jobs
+    }
+
+    /// Reads a text into statements. Nothing is executed.
+    ///
+    /// # Errors
+    /// `User`, with the place.
+    pub fn parse(&self, text: &str, file: Option<&str>) -> Result<Vec<Parsed>> {
+        crate::sql::parse(text, file)
+    }
+
+    /// Executes one statement.
+    ///
+    /// # Errors
+    /// Whatever is wrong with it, with its place.
+    pub async fn execute(&mut self, statement: &Parsed) -> Result<Outcome> {
+        self.run(&statement.statement).await.map_err(|error| error.at(statement.position.clone()))
+    }
+
+    async fn run(&mut self, statement: &Statement) -> Result<Outcome> {
+        match statement {
+            Statement::Query { query, emit: None } => self.answer(query).await.map(Outcome::Rows),
+            Statement::Query { query, emit: Some(emit) } => self.follow(query, *emit).await.map(Outcome::Rows),
+            Statement::Insert { target, columns, query, .. } => self.insert(target, columns, query).await,
+            Statement::CreateTable { definition, if_not_exists, or_replace, query } => {
+                if self.taken(&definition.name, *if_not_exists, *or_replace)? {
+                    return Ok(done("CREATE TABLE"));
+                }
+                match query {
+                    None => self.create_table((**definition).clone()).await,
+                    Some(query) => self.create_table_as((**definition).clone(), query).await,
+                }
+            }
+            Statement::CreateView { name, columns, if_not_exists, or_replace, query, text } => {
+                if self.taken(name, *if_not_exists, *or_replace)? {
+                    return Ok(done("CREATE VIEW"));
+                }
+                let query = resolve::with_column_names(query, columns)?;
+                // Planned now, so that a mistake is an error of this statement and not of the first that reads the view.
+                let draft = self.draft(&query, super::plan::Mode::Follow).await?;
+                let fields = resolve::fields_of(draft.logical.schema().as_arrow(), &draft.names);
+                let view = View { name: name.clone(), query, fields, text: text.clone() };
+                self.views.insert(name.to_lowercase(), view);
+                Ok(done("CREATE VIEW"))
+            }
+            Statement::Drop { kind, name, if_exists } => self.drop_object(*kind, &name.text, *if_exists),
+            Statement::Show(show) => self.show(show).await.map(Outcome::Rows),
+            Statement::Describe(name) => self.describe(&name.text).map(Outcome::Rows),
+            Statement::Set { name, value } => {
+                self.settings.set(name, value)?;
+                Ok(done("SET"))
+            }
+            Statement::Reset(name) => {
+                self.settings.reset(name)?;
+                Ok(done("RESET"))
+            }
+            Statement::StopJob(name) => {
+                let job = self.job(name)?;
+                job.stop();
+                // How it ended otherwise is its own news; this statement asked for the end only.
+                let _ = job.wait().await;
+                Ok(done("STOP JOB"))
+            }
+            Statement::ResetJob(name) => self.reset_job(name).await,
+            Statement::Explain { analyze, verbose, statement } => {
+                self.explain(statement, *analyze, *verbose).await.map(Outcome::Rows)
+            }
+        }
+    }
+
+    /// Whether there is something of this name and nothing is to be done.
+    fn taken(&mut self, name: &str, if_not_exists: bool, or_replace: bool) -> Result<bool> {
+        let key = name.to_lowercase();
+        let what = match (self.tables.contains_key(&key), self.views.contains_key(&key)) {
+            (true, _) => "table",
+            (_, true) => "view",
+            _ if key == "models" => "table",
+            _ => return Ok(false),
+        };
+        if if_not_exists {
+            return Ok(true);
+        }
+        if or_replace && key != "models" {
+            self.free(&key, name)?;
+            return Ok(false);
+        }
+        Err(Error::user(format!("{what} \"{name}\" exists already"))
+            .hint(format!("Choose another name, or DROP {} {name};", what.to_uppercase())))
+    }
+
+    /// Forgets a table or view, unless a job uses it.
+    fn free(&mut self, key: &str, name: &str) -> Result<()> {
+        if let Some(table) = self.tables.get(key) {
+            let topic = &table.rows.topic;
+            let user =
+                self.jobs.iter().find(|job| !job.status().ended() && (job.output == *topic || job.inputs.contains(topic)));
+            if let Some(job) = user {
+                let error = Error::user(format!("table \"{name}\" is used by job \"{}\"", job.name()));
+                return Err(error.hint(format!("Stop it first: STOP JOB '{}';", job.name())));
+            }
+        }
+        self.tables.remove(key);
+        self.views.remove(key);
+        Ok(())
+    }
+
+    fn drop_object(&mut self, kind: ObjectKind, name: &str, if_exists: bool) -> Result<Outcome> {
+        let key = name.to_lowercase();
+        let (what, there, names): (&str, bool, Vec<String>) = match kind {
+            ObjectKind::Table => {
+                ("table", self.tables.contains_key(&key), self.tables.values().map(|t| t.definition.name.clone()).collect())
+            }
+            ObjectKind::View => {
+                ("view", self.views.contains_key(&key), self.views.values().map(|v| v.name.clone()).collect())
+            }
+        };
+        if there {
+            self.free(&key, name)?;
+        } else if !if_exists {
+            let error = Error::user(format!("no {what} \"{name}\""));
+            return Err(match did_you_mean(name, &format!("{what}s"), names.iter().map(String::as_str)) {
+                Some(hint) => error.hint(hint),
+                None => error,
+            });
+        }
+        Ok(done(if kind == ObjectKind::Table { "DROP TABLE" } else { "DROP VIEW" }))
+    }
+
+    fn job(&self, name: &str) -> Result<Arc<Job>> {
+        self.jobs.iter().rev().find(|j| j.name() == name).cloned().ok_or_else(|| {
+            let error = Error::user(format!("no job \"{name}\" in this session"));
+            match did_you_mean(name, "jobs", self.jobs.iter().map(|j| j.name())) {
+                Some(hint) => error.hint(hint),
+                None => error,
+            }
+        })
+    }
+
+    async fn reset_job(&mut self, name: &str) -> Result<Outcome> {
+        if let Some(job) = self.jobs.iter().find(|j| j.name() == name && !j.status().ended()) {
+            let error = Error::user(format!("job \"{}\" is running", job.name()));
+            return Err(error.hint(format!("Stop it first: STOP JOB '{name}';")));
+        }
+        self.engine.broker().reset_group(&group_of(name), &[]).await?;
+        Ok(done("RESET JOB"))
+    }
+
+    /// A table of this session.
+    ///
+    /// # Errors
+    /// `User`, with the nearest name.
+    pub(super) fn table(&self, name: &str) -> Result<&Arc<Table>> {
+        self.tables.get(&name.to_lowercase()).ok_or_else(|| {
+            let error = Error::user(format!("no table \"{name}\""));
+            let names = self.tables.values().map(|t| t.definition.name.as_str()).chain(self.views.values().map(|v| v.name.as_str()));
+            match did_you_mean(name, "tables", names) {
+                Some(hint) => error.hint(hint),
+                None => error.hint("Declare it: CREATE TABLE name (column TYPE, ...) WITH (...); or read a topic as it is: FROM topic('name')."),
+            }
+        })
+    }
+
+    /// Changes a setting's holder: the name for the next job is used up by it.
+    pub(super) fn take_job_name(&mut self) -> Option<String> {
+        self.settings.take_job_name()
+    }
+
+    pub(super) fn base(&self) -> &Path {
+        &self.base
+    }
+}
+
+pub(super) fn done(tag: &str) -> Outcome {
+    Outcome::Done(tag.to_owned())
+}
