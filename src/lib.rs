@@ -21,4 +21,6 @@ pub mod sql;
 
 pub mod engine;
 
+pub mod cli;
+
 pub use error::{Error, ErrorKind, Result};

@@ -1,3 +1,7 @@
-//! The `vatic` command.
+//! The `vatic` command: all of it is in [`vatic::cli`].
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    vatic::cli::main()
+}

@@ -1,0 +1,304 @@
+//! What can be typed behind `vatic`: subcommands, options, their defaults and help texts.
+//!
+//! Wrong usage ends with exit code 2 before anything is opened. To add a subcommand: add a variant to [`Command`], a struct
+//! for its arguments, a module that does it, and one line to the dispatch in [`super`].
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+
+/// The whole command line.
+#[derive(Debug, Parser)]
+#[command(name = "vatic", version, about, long_about = LONG, after_help = EXAMPLES, max_term_width = 110)]
+pub struct Cli {
+    /// What every subcommand takes.
+    #[command(flatten)]
+    pub global: Global,
+    /// What to do; the shell if nothing is said.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+const LONG: &str = "SQL over Kafka with live machine-learning models.
+
+SELECT answers and ends; SELECT ... EMIT CHANGES follows; INSERT INTO and CREATE TABLE ... AS run as jobs, whose offsets \
+survive them. Results go to stdout, everything else to stderr.";
+
+const EXAMPLES: &str = "Examples:
+  vatic produce payments payments.jsonl         fill a topic from a file, one record per line
+  vatic sql \"SELECT * FROM topic('payments')\"   ask it something
+  vatic publish fraud fraud.onnx                publish a model for score('fraud', ...)
+  vatic run alerts.sql                          run a saved query until Ctrl-C
+  vatic                                         the interactive shell
+
+Exit codes: 0 done; 1 the query, its data or a model is wrong; 2 usage;
+3 outside trouble (broker, disk); 130 after Ctrl-C, 143 after SIGTERM, both after a clean stop.";
+
+/// Options of every subcommand.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Global options")]
+pub struct Global {
+    /// Where topics live: embedded[:DIR] (files in DIR, for one machine) or HOST:PORT[,...] (Apache Kafka).
+    #[arg(long, global = true, env = "VATIC_BROKER", default_value = "embedded:.vatic", value_name = "BROKER")]
+    #[arg(value_parser = parse_broker)]
+    pub broker: String,
+    /// Any librdkafka property, as -X security.protocol=SSL; may be repeated.
+    #[arg(short = 'X', global = true, value_name = "KEY=VALUE", value_parser = parse_property)]
+    pub properties: Vec<(String, String)>,
+    /// Statements to run first, in every session.
+    #[arg(long, global = true, value_name = "FILE")]
+    pub init: Option<PathBuf>,
+    /// Say nothing but results, warnings and errors.
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
+    /// Colours on stderr.
+    #[arg(long, global = true, value_enum, default_value_t = ColorChoice::Auto, value_name = "WHEN")]
+    pub color: ColorChoice,
+}
+
+/// When to colour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ColorChoice {
+    /// On a terminal, unless NO_COLOR is set.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// The subcommands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// The interactive shell (the default); reads a script from a pipe: vatic < file.sql
+    Shell,
+    /// Run saved query files in the foreground; Ctrl-C stops cleanly after the epoch.
+    #[command(after_help = RUN_EXAMPLES)]
+    Run(RunArgs),
+    /// Execute statements given on the command line.
+    #[command(after_help = SQL_EXAMPLES)]
+    Sql(SqlArgs),
+    /// Publish a model version.
+    #[command(after_help = PUBLISH_EXAMPLES)]
+    Publish(PublishArgs),
+    /// Write one record per line to a topic.
+    #[command(after_help = PRODUCE_EXAMPLES)]
+    Produce(ProduceArgs),
+    /// Print a topic's values, one per line, to its present end.
+    #[command(after_help = CONSUME_EXAMPLES)]
+    Consume(ConsumeArgs),
+    /// List, create, describe and delete topics.
+    #[command(subcommand)]
+    Topic(TopicCommand),
+    /// Print a completion script for a shell.
+    #[command(after_help = "Example:\n  vatic completions bash > ~/.local/share/bash-completion/completions/vatic")]
+    Completions {
+        /// The shell to complete for.
+        shell: Shell,
+    },
+}
+
+const RUN_EXAMPLES: &str = "Statements are executed in order; jobs run beside later ones. After the last statement vatic
+stays until the jobs end. Several files run at once, each in a session of its own.
+
+Examples:
+  vatic run queries/alerts.sql
+  vatic run --until-end backfill.sql      read what there is, then end
+  vatic run a.sql b.sql --broker localhost:9092";
+
+const SQL_EXAMPLES: &str = "Examples:
+  vatic sql \"SELECT count(*) FROM topic('payments')\"
+  vatic sql --format json \"SELECT * FROM models\" | jq .
+  vatic sql \"SELECT * FROM topic('payments') EMIT CHANGES\"    follow new rows until Ctrl-C";
+
+const PUBLISH_EXAMPLES: &str = "Prints NAME:VERSION format=... size=... sha256=... offset=...
+
+Examples:
+  vatic publish fraud fraud.onnx
+  vatic publish fraud fraud.onnx --description 'trained on October' --json";
+
+const PRODUCE_EXAMPLES: &str =
+    "Every line is a record, an empty line one with an empty value. A topic that does not exist is created.
+
+Examples:
+  vatic produce payments payments.jsonl
+  generate | vatic produce payments --key-separator '|'      card-7|{\"amount\": 3.5}";
+
+const CONSUME_EXAMPLES: &str = "Examples:
+  vatic consume payments | head
+  vatic consume payments --follow --json";
+
+/// `vatic run`.
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// Saved query files.
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// Each job reads to its inputs' present end, then the next statement begins; open windows stay in the saved state.
+    #[arg(long)]
+    pub until_end: bool,
+    /// As --until-end, and open windows are closed.
+    #[arg(long = "final")]
+    pub close: bool,
+}
+
+/// `vatic sql`.
+#[derive(Debug, Args)]
+pub struct SqlArgs {
+    /// One or more statements, separated by semicolons.
+    #[arg(value_name = "STATEMENTS")]
+    pub statements: String,
+    /// How rows are printed; json is one object per line.
+    #[arg(long, value_enum, default_value_t = OutputFormat::Table)]
+    pub format: OutputFormat,
+}
+
+/// How rows are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum OutputFormat {
+    /// Aligned columns, for people.
+    Table,
+    /// RFC 4180 with a header line; NULL is an empty field, an empty text is "".
+    Csv,
+    /// One object per line.
+    Json,
+}
+
+/// `vatic publish`.
+#[derive(Debug, Args)]
+pub struct PublishArgs {
+    /// The model's name: letters, digits, "_", "." and "-".
+    pub name: String,
+    /// The model file.
+    pub file: PathBuf,
+    /// The model topic.
+    #[arg(long, default_value = "models")]
+    pub topic: String,
+    /// Print one JSON object.
+    #[arg(long)]
+    pub json: bool,
+    /// Publish even if the file cannot be used here.
+    #[arg(long)]
+    pub force: bool,
+    /// A note for people, shown in the table "models".
+    #[arg(long, default_value = "")]
+    pub description: String,
+}
+
+/// `vatic produce`.
+#[derive(Debug, Args)]
+pub struct ProduceArgs {
+    /// The topic.
+    pub topic: String,
+    /// The file to read; "-" is stdin.
+    #[arg(default_value = "-", hide_default_value = true)]
+    pub file: PathBuf,
+    /// What ends the key in a line; the first occurrence counts, a line without it has no key.
+    #[arg(long, value_name = "C", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    pub key_separator: Option<String>,
+}
+
+/// `vatic consume`.
+#[derive(Debug, Args)]
+pub struct ConsumeArgs {
+    /// The topic.
+    pub topic: String,
+    /// Go on with new records until Ctrl-C.
+    #[arg(short, long)]
+    pub follow: bool,
+    /// Print objects with topic, partition, offset, timestamp (ms), key, value and headers.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `vatic topic ...`.
+#[derive(Debug, Subcommand)]
+pub enum TopicCommand {
+    /// List all topics with their partitions and records.
+    List,
+    /// Create a topic.
+    #[command(after_help = "Example:\n  vatic topic create payments --partitions 8 --config retention.ms=86400000")]
+    Create {
+        /// Its name.
+        topic: String,
+        /// How many partitions [default: the broker's]
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(1..))]
+        partitions: Option<i32>,
+        /// A setting as Kafka names it; may be repeated.
+        #[arg(long, value_name = "KEY=VALUE", value_parser = parse_property)]
+        config: Vec<(String, String)>,
+    },
+    /// Show a topic's partitions and settings.
+    Describe {
+        /// Its name.
+        topic: String,
+    },
+    /// Delete a topic and its records.
+    Delete {
+        /// Its name.
+        topic: String,
+    },
+}
+
+/// `embedded` gets its default directory; everything else must look like addresses.
+fn parse_broker(text: &str) -> Result<String, String> {
+    match text {
+        "embedded" | "embedded:" => Ok("embedded:.vatic".to_owned()),
+        _ if text.starts_with("embedded:") => Ok(text.to_owned()),
+        _ if text.split(',').all(is_address) => Ok(text.to_owned()),
+        _ => Err("write embedded[:DIR] or HOST:PORT[,HOST:PORT...]".to_owned()),
+    }
+}
+
+fn is_address(text: &str) -> bool {
+    text.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port > 0))
+}
+
+fn parse_property(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.trim().is_empty() => Ok((key.trim().to_owned(), value.to_owned())),
+        _ => Err("write key=value".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_definitions_are_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_broker_has_a_default_and_is_checked() {
+        assert_eq!(parse_broker("embedded").as_deref(), Ok("embedded:.vatic"));
+        assert_eq!(parse_broker("embedded:/tmp/x").as_deref(), Ok("embedded:/tmp/x"));
+        assert_eq!(parse_broker("a:9092,[::1]:9093").as_deref(), Ok("a:9092,[::1]:9093"));
+        assert!(parse_broker("embeded").is_err());
+        assert!(parse_broker("localhost:kafka").is_err());
+    }
+
+    #[test]
+    fn global_options_stand_before_or_behind_the_subcommand() {
+        let cli = Cli::try_parse_from(["vatic", "sql", "SELECT 1", "--broker", "embedded:d", "-X", "a.b=c=d"]).unwrap();
+        assert_eq!(cli.global.broker, "embedded:d");
+        assert_eq!(cli.global.properties, [("a.b".to_owned(), "c=d".to_owned())]);
+        let cli = Cli::try_parse_from(["vatic", "--quiet", "run", "a.sql", "--final"]).unwrap();
+        assert!(cli.global.quiet);
+        assert!(matches!(cli.command, Some(Command::Run(RunArgs { close: true, until_end: false, .. }))));
+        assert!(Cli::try_parse_from(["vatic"]).unwrap().command.is_none());
+    }
+
+    #[test]
+    fn wrong_usage_is_exit_code_2() {
+        for wrong in
+            [&["vatic", "run"][..], &["vatic", "sql"], &["vatic", "--broker", "x", "topic", "list"], &["vatic", "fly"]]
+        {
+            assert_eq!(Cli::try_parse_from(wrong).unwrap_err().exit_code(), 2, "{wrong:?}");
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! The command line: `vatic run`, `sql`, `shell`, `publish`, `produce`, `consume`, `topic`, `completions`.
+//!
+//! ```text
+//! args ─► Context (engine's config, ui, signals) ─► one module per subcommand ─► Result ─► exit code
+//! stdout: results only (output.rs, render.rs);   stderr: everything else (ui.rs, errors.rs, status.rs)
+//! ```
+//!
+//! Exit codes: 0 done; 1 the query, its data or a model is wrong; 2 usage; 3 outside trouble; 130 and 143 after a clean
+//! stop by Ctrl-C and SIGTERM. How to add a subcommand stands in [`args`].
+
+pub mod args;
+mod consume;
+mod errors;
+mod output;
+mod produce;
+mod publish;
+mod render;
+mod run;
+mod script;
+mod shell;
+mod signals;
+mod status;
+mod topic;
+mod ui;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::{CommandFactory, Parser};
+use tokio::runtime::Runtime;
+
+use args::{Cli, Command};
+use output::Output;
+use signals::Signals;
+use ui::Ui;
+
+use crate::engine::{Engine, EngineConfig};
+use crate::error::{Error, ErrorKind, Result};
+
+/// What every subcommand works with.
+#[derive(Debug)]
+pub(crate) struct Context {
+    /// The broker and its clients' properties.
+    config: EngineConfig,
+    /// The way to the person.
+    ui: Arc<Ui>,
+    /// Ctrl-C and SIGTERM.
+    signals: Signals,
+    /// Statements to run first in every session.
+    init: Option<PathBuf>,
+}
+
+impl Context {
+    /// Opens the engine on the broker that was asked for.
+    pub(crate) async fn engine(&self) -> Result<Arc<Engine>> {
+        Engine::open(self.config.clone(), self.ui.notices()).await
+    }
+
+    /// Does `work` unless a signal comes first, which is an error of kind `Interrupted`.
+    pub(crate) async fn until_signal<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
+        tokio::select! {
+            outcome = work => outcome,
+            _ = self.signals.wait() => Err(stopped()),
+        }
+    }
+}
+
+/// The error of work that a signal ended: nothing is printed for it, and the signal decides the exit code.
+fn stopped() -> Error {
+    Error::new(ErrorKind::Interrupted, "stopped by a signal")
+}
+
+/// The process's whole life. Wrong usage, `--help` and `--version` are answered by clap.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(answer) => {
+            // A closed pipe behind `vatic --help | head` is nobody's trouble.
+            let _ = answer.print();
+            return ExitCode::from(u8::try_from(answer.exit_code()).unwrap_or(2));
+        }
+    };
+    let ui = Arc::new(Ui::new(cli.global.quiet, cli.global.color));
+    match start(cli, &ui) {
+        Ok(code) => code,
+        Err(error) => {
+            ui.error(&error);
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+fn start(cli: Cli, ui: &Arc<Ui>) -> Result<ExitCode> {
+    if let Some(Command::Completions { shell }) = cli.command {
+        let mut script = Vec::new();
+        clap_complete::generate(shell, &mut Cli::command(), "vatic", &mut script);
+        let mut out = Output::stdout();
+        let written = out.write(&script).and_then(|()| out.flush());
+        return Ok(written.map_or_else(|error| conclude(ui, None, &error), |()| ExitCode::SUCCESS));
+    }
+    let cx = Context {
+        config: EngineConfig { broker: cli.global.broker, properties: cli.global.properties.into_iter().collect() },
+        ui: Arc::clone(ui),
+        signals: Signals::install()?,
+        init: cli.global.init,
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .thread_name("vatic")
+        .thread_stack_size(8 << 20) // planning deep expressions recurses
+        .build()
+        .map_err(|e| Error::external("cannot start threads").source(e))?;
+    let outcome = dispatch(&cx, &runtime, cli.command.unwrap_or(Command::Shell));
+    // Whatever must be finished is; a thread that still waits for stdin or a broker need not end.
+    runtime.shutdown_timeout(Duration::from_millis(500));
+    Ok(match outcome {
+        Ok(()) => cx.signals.received().map_or(ExitCode::SUCCESS, |stop| ExitCode::from(stop.exit_code())),
+        Err(error) => conclude(ui, Some(&cx.signals), &error),
+    })
+}
+
+fn dispatch(cx: &Context, runtime: &Runtime, command: Command) -> Result<()> {
+    match command {
+        Command::Shell => shell::shell(cx, runtime),
+        Command::Run(args) => runtime.block_on(run::run(cx, &args)),
+        Command::Sql(args) => runtime.block_on(run::text(cx, &args.statements, None, args.format)),
+        Command::Publish(args) => runtime.block_on(cx.until_signal(publish::publish(cx, &args))),
+        Command::Produce(args) => runtime.block_on(produce::produce(cx, &args)),
+        Command::Consume(args) => runtime.block_on(cx.until_signal(consume::consume(cx, &args))),
+        Command::Topic(command) => runtime.block_on(cx.until_signal(topic::topic(cx, command))),
+        Command::Completions { .. } => Ok(()), // answered before anything was opened
+    }
+}
+
+/// Prints an error and gives its exit code. Work that was interrupted ends quietly: by a signal with its code, by a reader
+/// that left with 0.
+fn conclude(ui: &Ui, signals: Option<&Signals>, error: &Error) -> ExitCode {
+    if error.kind() == ErrorKind::Interrupted {
+        let stop = signals.and_then(Signals::received);
+        return stop.map_or(ExitCode::SUCCESS, |stop| ExitCode::from(stop.exit_code()));
+    }
+    ui.error(error);
+    ExitCode::from(error.exit_code())
+}
+
+/// Reads a file that was named on the command line.
+async fn read_file(path: &Path) -> Result<Vec<u8>> {
+    tokio::fs::read(path).await.map_err(|e| unreadable(path, e))
+}
+
+fn unreadable(path: &Path, error: std::io::Error) -> Error {
+    let text = format!("cannot read file \"{}\"", path.display());
+    match error.kind() {
+        std::io::ErrorKind::NotFound | std::io::ErrorKind::IsADirectory => Error::user(text),
+        _ => Error::external(text),
+    }
+    .source(error)
+}

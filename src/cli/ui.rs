@@ -1,0 +1,191 @@
+//! Everything that goes to stderr: notices, errors, and the status lines of running jobs, which redraw in place.
+//!
+//! ```text
+//! created topic "alerts"                                      notices scroll by
+//! alerts.alerts: 1,204,001 rows in, 3,310 out, ...            status lines stay at the bottom of a terminal
+//! ```
+//!
+//! One lock orders all writers: a notice removes the status lines, prints itself and draws them again below it.
+
+use std::io::{IsTerminal, Write};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use comfy_table::Table;
+
+use super::args::ColorChoice;
+use super::errors::{Paint, printable, render};
+use crate::engine::{Level, Notice, Notices};
+use crate::error::Error;
+
+/// The way to the person at the terminal (or to the log).
+#[derive(Debug)]
+pub struct Ui {
+    quiet: bool,
+    paint: Paint,
+    /// Whether stderr is a terminal, and so status lines redraw.
+    pub terminal: bool,
+    /// Whether stdout is a terminal, and so rows and status lines meet on it.
+    shared: bool,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// The status lines on the screen.
+    status: Vec<String>,
+    /// While a line is being typed: what waits to be printed.
+    held: Option<Vec<String>>,
+}
+
+impl Ui {
+    /// As the global options say.
+    #[must_use]
+    pub fn new(quiet: bool, color: ColorChoice) -> Self {
+        let terminal = std::io::stderr().is_terminal();
+        let no_color = std::env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty());
+        let dumb = std::env::var_os("TERM").is_some_and(|v| v == "dumb");
+        let paint = Paint(match color {
+            ColorChoice::Auto => terminal && !no_color && !dumb,
+            ColorChoice::Always => true,
+            ColorChoice::Never => false,
+        });
+        let shared = terminal && std::io::stdout().is_terminal();
+        Self { quiet, paint, terminal: terminal && !dumb, shared, state: Mutex::default() }
+    }
+
+    /// A function that prints what the engine has to say.
+    #[must_use]
+    pub fn notices(self: &Arc<Self>) -> Notices {
+        let ui = Arc::clone(self);
+        Notices::new(move |notice: Notice| match notice.level {
+            Level::Info => ui.info(&notice.text),
+            Level::Warning => ui.warning(&notice.text),
+        })
+    }
+
+    /// Whether only results, warnings and errors are wanted.
+    #[must_use]
+    pub fn is_quiet(&self) -> bool {
+        self.quiet
+    }
+
+    /// Whether colours are wanted.
+    #[must_use]
+    pub fn colored(&self) -> bool {
+        self.paint.0
+    }
+
+    /// A line for people; not with `--quiet`.
+    pub fn info(&self, text: &str) {
+        if !self.quiet {
+            self.say(text);
+        }
+    }
+
+    /// An answer to what was asked.
+    pub fn say(&self, text: &str) {
+        self.line(printable(text));
+    }
+
+    /// `warning: ...`
+    pub fn warning(&self, text: &str) {
+        self.line(format!("{}: {}", self.paint.warning("warning"), printable(text)));
+    }
+
+    /// `error: ...` with place and hint.
+    pub fn error(&self, error: &Error) {
+        self.line(render(error, self.paint));
+    }
+
+    /// Draws `lines` over the last status lines; none removes them. Only on a terminal.
+    pub fn status(&self, lines: Vec<String>) {
+        if !self.terminal || self.quiet {
+            return;
+        }
+        let mut state = self.lock();
+        let width = width().saturating_sub(1);
+        let mut text = erase(&state.status);
+        state.status = lines.into_iter().map(|line| line.chars().take(width).collect()).collect();
+        draw(&mut text, &state.status);
+        write(&text);
+    }
+
+    /// Removes the status lines before rows are printed, if both go to one terminal.
+    pub fn make_room(&self) {
+        if self.shared {
+            self.status(Vec::new());
+        }
+    }
+
+    /// Keeps notices back while a line is being typed.
+    pub fn hold(&self) {
+        self.lock().held.get_or_insert_default();
+    }
+
+    /// Prints what was kept back.
+    pub fn release(&self) {
+        let held = self.lock().held.take();
+        for line in held.into_iter().flatten() {
+            self.line(line);
+        }
+    }
+
+    fn line(&self, line: String) {
+        let mut state = self.lock();
+        if let Some(held) = &mut state.held {
+            // A job that complains endlessly must not fill the memory while nobody presses Enter.
+            if held.len() < 1_000 {
+                held.push(line);
+            }
+            return;
+        }
+        let mut text = erase(&state.status);
+        text.push_str(&line);
+        text.push('\n');
+        draw(&mut text, &state.status);
+        write(&text);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The width of the terminal in characters.
+fn width() -> usize {
+    Table::new().use_stderr().width().filter(|width| *width > 0).map_or(80, usize::from)
+}
+
+fn erase(status: &[String]) -> String {
+    if status.is_empty() { String::new() } else { format!("\x1b[{}F\x1b[J", status.len()) }
+}
+
+fn draw(text: &mut String, status: &[String]) {
+    for line in status {
+        text.push_str(line);
+        text.push('\n');
+    }
+}
+
+/// Nobody can be told that stderr is gone.
+fn write(text: &str) {
+    let mut stderr = std::io::stderr().lock();
+    let _ = stderr.write_all(text.as_bytes());
+    let _ = stderr.flush();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn held_lines_wait_and_status_lines_are_erased_by_their_number() {
+        let ui = Ui::new(false, ColorChoice::Never);
+        ui.hold();
+        ui.info("one");
+        ui.warning("two");
+        assert_eq!(ui.lock().held.as_deref(), Some(&["one".to_owned(), "warning: two".to_owned()][..]));
+        assert_eq!(erase(&["a".to_owned(), "b".to_owned()]), "\x1b[2F\x1b[J");
+        assert_eq!(erase(&[]), "");
+    }
+}
