@@ -253,7 +253,6 @@ pub struct Chunk {
 /// Rows, as bytes still or decoded already.
 #[allow(clippy::large_enum_variant)] // the large one is the usual one
 #[derive(Debug, Clone)]
-#[allow(clippy::large_enum_variant)] // One per chunk of thousands of rows; a box would only be in the way.
 pub enum Rows {
     /// Records of a topic; the scan decodes them.
     Records(Records),

@@ -176,9 +176,6 @@ impl Session {
         };
         let job = start(job, ready, driver, stop, uses);
         self.jobs.push(Arc::clone(&job));
-        if self.until_end != UntilEnd::No {
-            job.wait().await?;
-        }
         Ok(job)
     }
 

@@ -8,14 +8,16 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arrow::array::{Array, BinaryArray};
 use async_trait::async_trait;
 use bytes::Bytes;
+use tokio::sync::watch;
 
 use crate::connector::{
-    Broker, Commit, Event, Limit, NewTopic, OffsetAt, Output, Rows, SinkSpec, SourceSpec, Start, Topic, TopicSource,
+    Broker, Chunk, Commit, Event, Limit, NewTopic, OffsetAt, Output, Rows, SinkSpec, SourceSpec, Start, Topic, TopicSource,
 };
 use crate::error::{Error, Result};
-use crate::format::{Records, RecordsBuilder};
+use crate::format::RecordsBuilder;
 use crate::model::descriptor::Descriptor;
 use crate::model::registry::VersionInfo;
 use crate::model::{Fetch, ModelRef, Numbering, Registry, load_any};
@@ -30,6 +32,8 @@ pub struct Models {
     topic: String,
     registry: Arc<Registry>,
     feed: tokio::task::JoinHandle<()>,
+    /// What keeps the feed from reading, while something does.
+    trouble: watch::Receiver<Option<Error>>,
 }
 
 /// A published version, as `vatic publish` prints it.
@@ -73,8 +77,9 @@ impl Models {
         let fetch = Arc::new(TopicFetch { broker: Arc::clone(&broker), topic: topic.into() });
         let numbering = found.as_ref().map_or(Numbering::Dense, |topic| Numbering::of(&topic.config));
         let registry = Registry::new(topic, numbering, fetch);
-        let feed = tokio::spawn(follow(Arc::clone(&broker), topic.to_owned(), Arc::clone(&registry)));
-        Ok(Arc::new(Self { broker, topic: topic.to_owned(), registry, feed }))
+        let (tell, trouble) = watch::channel(None);
+        let feed = tokio::spawn(follow(Arc::clone(&broker), topic.to_owned(), Arc::clone(&registry), tell));
+        Ok(Arc::new(Self { broker, topic: topic.to_owned(), registry, feed, trouble }))
     }
 
     /// The registry.
@@ -97,10 +102,22 @@ impl Models {
         if self.broker.topic(&self.topic).await?.is_none() {
             return Ok(());
         }
-        if let Some(end) = self.broker.offsets(&self.topic, OffsetAt::Latest).await?.first() {
-            self.registry.wait_until(*end).await;
+        match self.broker.offsets(&self.topic, OffsetAt::Latest).await?.first() {
+            Some(end) => self.read_to(*end).await,
+            None => Ok(()),
         }
-        Ok(())
+    }
+
+    /// Waits until the feed has read everything below `end`, or cannot.
+    async fn read_to(&self, end: i64) -> Result<()> {
+        let mut trouble = self.trouble.clone();
+        tokio::select! {
+            () = self.registry.wait_until(end) => Ok(()),
+            found = trouble.wait_for(Option::is_some) => {
+                let cause = found.ok().and_then(|found| found.clone()).unwrap_or_else(|| Error::internal("the feed has ended"));
+                Err(cause.context(format_args!("model topic \"{}\" cannot be read", self.topic)))
+            }
+        }
     }
 
     /// Creates the model topic if there is none; whether it did.
@@ -174,7 +191,7 @@ impl Models {
             return Err(Error::data(format!("model \"{name}\" has {size} bytes: a record has room for {MAX_MODEL_BYTES}")));
         }
         let offset = self.append(name.as_bytes(), &record).await?;
-        self.registry.wait_until(offset + 1).await;
+        self.read_to(offset + 1).await?;
         self.registry.at_offset(offset).map(|it| published(it, true)).ok_or_else(|| {
             Error::internal(format!(
                 "model \"{name}\" was written at offset {offset} of topic \"{}\" and is not known",
@@ -218,36 +235,46 @@ fn check_partitions(topic: &Topic) -> Result<()> {
 
 /// Reads the model topic for as long as the engine lives. Trouble with the broker is waited out: versions that are loaded go
 /// on serving.
-async fn follow(broker: Arc<dyn Broker>, topic: String, registry: Arc<Registry>) {
+async fn follow(broker: Arc<dyn Broker>, topic: String, registry: Arc<Registry>, trouble: watch::Sender<Option<Error>>) {
     let mut next = 0;
     loop {
         match broker.topic(&topic).await {
             Ok(Some(found)) => {
                 registry.set_numbering(Numbering::of(&found.config));
-                // The error is seen by whoever waits for the registry, or comes again.
-                let _ = read(&broker, &topic, &registry, &mut next).await;
+                if let Err(error) = read(&broker, &topic, &registry, &mut next, &trouble).await {
+                    trouble.send_replace(Some(error));
+                }
                 tokio::time::sleep(Duration::from_millis(500)).await;
             }
-            Ok(None) | Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+            Ok(None) => tokio::time::sleep(Duration::from_millis(50)).await,
+            Err(error) => {
+                trouble.send_replace(Some(error));
+                tokio::time::sleep(Duration::from_millis(500)).await;
+            }
         }
     }
 }
 
-async fn read(broker: &Arc<dyn Broker>, topic: &str, registry: &Arc<Registry>, next: &mut i64) -> Result<()> {
+async fn read(
+    broker: &Arc<dyn Broker>,
+    topic: &str,
+    registry: &Arc<Registry>,
+    next: &mut i64,
+    trouble: &watch::Sender<Option<Error>>,
+) -> Result<()> {
     let start = if *next == 0 { Start::At(OffsetAt::Earliest) } else { Start::Offsets(BTreeMap::from([(0, *next)])) };
     let mut source = broker.source(one_topic(topic, start, None)).await?;
     loop {
         match source.next(Limit { rows: 256, bytes: MAX_MODEL_BYTES }).await? {
             Event::Cut(cut) => {
+                trouble.send_if_modified(|trouble| trouble.take().is_some());
                 for chunk in cut.chunks {
-                    if let Rows::Records(records) = &chunk.rows {
-                        for row in 0..records.len() {
-                            let value = value_of(records, row);
-                            registry.apply(records.offsets[row], records.timestamps[row], key_of(records, row), value);
-                        }
-                    }
                     *next = chunk.next_offset;
-                    registry.reached(chunk.next_offset);
+                    let registry = Arc::clone(registry);
+                    // Models are large, and each is hashed.
+                    tokio::task::spawn_blocking(move || apply(&registry, &chunk))
+                        .await
+                        .map_err(|e| Error::internal(format!("a model's record was not applied: {e}")))?;
                 }
             }
             Event::Assigned(_) | Event::Revoked(_) | Event::Lost(_) => {}
@@ -256,19 +283,23 @@ async fn read(broker: &Arc<dyn Broker>, topic: &str, registry: &Arc<Registry>, n
     }
 }
 
+fn apply(registry: &Arc<Registry>, chunk: &Chunk) {
+    if let Rows::Records(records) = &chunk.rows {
+        for row in 0..records.len() {
+            let (key, value) = (bytes_at(&records.keys, row), bytes_at(&records.values, row));
+            registry.apply(records.offsets[row], records.timestamps[row], key, value);
+        }
+    }
+    registry.reached(chunk.next_offset);
+}
+
 fn one_topic(topic: &str, start: Start, ends: Option<Vec<i64>>) -> SourceSpec {
     let topic = TopicSource { topic: topic.into(), start, ends, partitions: None };
     SourceSpec { topics: vec![topic], group: None, budget: MAX_MODEL_BYTES, ..SourceSpec::default() }
 }
 
-fn key_of(records: &Records, row: usize) -> Option<&[u8]> {
-    use arrow::array::Array;
-    (!records.keys.is_null(row)).then(|| records.keys.value(row))
-}
-
-fn value_of(records: &Records, row: usize) -> Option<&[u8]> {
-    use arrow::array::Array;
-    (!records.values.is_null(row)).then(|| records.values.value(row))
+fn bytes_at(array: &BinaryArray, row: usize) -> Option<&[u8]> {
+    (!array.is_null(row)).then(|| array.value(row))
 }
 
 /// Reads single records of the model topic again, so that the registry need not keep the bytes of every version.
@@ -289,7 +320,7 @@ impl Fetch for TopicFetch {
                         if let Rows::Records(records) = &chunk.rows
                             && let Some(row) = records.offsets.iter().position(|o| *o == offset)
                         {
-                            return Ok(value_of(records, row).map(Bytes::copy_from_slice));
+                            return Ok(bytes_at(&records.values, row).map(Bytes::copy_from_slice));
                         }
                     }
                 }

@@ -75,10 +75,8 @@ pub(super) fn visible(schema: &Schema, names: &[String]) -> SchemaRef {
 }
 
 fn renamed(batch: RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
-    batch.with_schema(Arc::clone(schema)).or_else(|_| {
-        // The types as executed may be more exact than planned (a view, a dictionary): the columns keep theirs.
-        Err(Error::internal("the query's columns are not those that were planned"))
-    })
+    let wrong = |_| Error::internal("the query's columns are not those that were planned");
+    batch.with_schema(Arc::clone(schema)).map_err(wrong)
 }
 
 impl Session {

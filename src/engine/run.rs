@@ -3,15 +3,14 @@
 //! All topics of a query come from one source (one consumer group); each generator or file is a source of its own. A topic
 //! that several leaves read is read once.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use datafusion::execution::TaskContext;
 use datafusion::physical_plan::ExecutionPlan;
 
 use crate::config::Options;
-use crate::connector::{Broker, Limit, OffsetAt, SourceSpec, Start, TopicSource};
-use crate::error::{Error, Result};
+use crate::connector::{Broker, Limit, OffsetAt, Position, SourceSpec, Start, TopicSource};
+use crate::error::Result;
 use crate::sql::TableOptions;
 use crate::sql::table::{Leaf, instantiate};
 use crate::stream::driver::Input;
@@ -89,7 +88,7 @@ impl Inputs {
         if !topics.is_empty() || self.group.is_some() {
             let spec = SourceSpec { topics, group: self.group.clone(), budget: self.budget, properties };
             let finished = spec.topics.is_empty();
-            inputs.push(Input { source: broker.source(spec).await?, topics: names, feeds, finished });
+            inputs.push(Input { source: broker.source(spec).await?, topics: names, feeds, committed: None, finished });
         }
         for (leaf, table) in others {
             if let TableOptions::Generator(generator) = &table.options
@@ -99,19 +98,19 @@ impl Inputs {
                 return Err(endless(&table.definition.name));
             }
             let name = Arc::clone(&table.rows.topic);
-            let start = committed.get(&*name).copied().unwrap_or(0);
-            let source = table.own_source(start)?;
-            inputs.push(Input { source, topics: vec![name], feeds: vec![vec![leaf]], finished: false });
+            let position = committed.iter().find(|p| p.topic == name);
+            let source = table.own_source(position.map_or(0, |p| p.offset))?;
+            let committed = position.map(|p| p.metadata.clone());
+            inputs.push(Input { source, topics: vec![name], feeds: vec![vec![leaf]], committed, finished: false });
         }
         Ok(Opened { inputs, partitions, starts, ends: ends_seen })
     }
 
     /// How far the job got in sources that are no topics.
-    async fn committed(&self, broker: &Arc<dyn Broker>, others: &[(usize, &Arc<Table>)]) -> Result<BTreeMap<String, i64>> {
-        let Some(group) = self.group.as_ref().filter(|_| !others.is_empty()) else { return Ok(BTreeMap::new()) };
+    async fn committed(&self, broker: &Arc<dyn Broker>, others: &[(usize, &Arc<Table>)]) -> Result<Vec<Position>> {
+        let Some(group) = self.group.as_ref().filter(|_| !others.is_empty()) else { return Ok(Vec::new()) };
         let names: Vec<String> = others.iter().map(|(_, table)| table.rows.topic.to_string()).collect();
-        let positions = broker.positions(group, &names).await?;
-        Ok(positions.into_iter().map(|p| (p.topic.to_string(), p.offset)).collect())
+        broker.positions(group, &names).await
     }
 }
 

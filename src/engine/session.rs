@@ -24,7 +24,8 @@ pub enum Outcome {
     Done(String),
     /// Rows, as they come.
     Rows(Rows),
-    /// A job that runs from now on.
+    /// A job that runs from now on; with [`UntilEnd`] it ends by itself, and whoever executes waits for that before the next
+    /// statement.
     Job(Arc<Job>),
 }
 

@@ -1,9 +1,7 @@
 //! What `SET` sets: the settings of a session, typed.   `SET name = value` ─► [`Settings::set`] ─► fields
 //!
-//! A setting holds for what is started after it; `job.name` for the next job only. Sizes are bytes, times [`Duration`]s.
+//! A setting holds for what is started after it; `job.name` for the next job only. Sizes are bytes.
 //! To add a setting: a line in [`SETTINGS`], a field with its default, an arm in [`Settings::set`].
-
-use std::time::Duration;
 
 use crate::config::{OptionSpec, Options, parse_bytes};
 use crate::connector::Delivery;
@@ -20,7 +18,6 @@ pub const SETTINGS: &[OptionSpec] = &[
         "What records read ahead, epochs in flight and outputs of a job may hold together.",
     ),
     spec("epoch.max_rows", "a number", "8192", "How many rows an epoch takes at most."),
-    spec("epoch.max_latency", "a time", "10ms", "How long an epoch gathers rows at most, once it has one."),
     spec("models.topic", "a topic's name", "models", "The topic that models are published on."),
     spec(
         "score.missing",
@@ -69,8 +66,6 @@ pub struct Settings {
     pub memory_budget: usize,
     /// How many rows an epoch takes at most.
     pub epoch_max_rows: usize,
-    /// How long an epoch gathers rows at most.
-    pub epoch_max_latency: Duration,
     /// The topic that models are published on.
     pub models_topic: String,
     /// What a model without a version means; `None`: the contract's default for each kind of statement.
@@ -88,7 +83,6 @@ impl Default for Settings {
             delivery: Delivery::ExactlyOnce,
             memory_budget: 64 << 20,
             epoch_max_rows: 8192,
-            epoch_max_latency: Duration::from_millis(10),
             models_topic: "models".to_owned(),
             score_missing: None,
             score_on_error: OnError::DeadLetter,
@@ -145,7 +139,6 @@ impl Settings {
                 let rows = value.replace('_', "").parse::<usize>().ok().filter(|rows| *rows > 0);
                 self.epoch_max_rows = rows.ok_or_else(wrong)?;
             }
-            "epoch.max_latency" => self.epoch_max_latency = parse_duration(value).ok_or_else(wrong)?,
             "models.topic" => {
                 super::options::check_topic(value)?;
                 value.clone_into(&mut self.models_topic);
@@ -208,25 +201,6 @@ impl Settings {
 /// Less than this holds no batch of records.
 const MIN_BUDGET: usize = 1 << 20;
 
-/// A time like `10ms`, `1 s`, `5 minutes`; a bare number is milliseconds.
-#[must_use]
-pub fn parse_duration(text: &str) -> Option<Duration> {
-    let text = text.trim();
-    let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let (digits, unit) = text.split_at(split);
-    let number: u64 = digits.parse().ok()?;
-    let micros: u64 = match unit.trim().to_ascii_lowercase().as_str() {
-        "us" => 1,
-        "" | "ms" | "millisecond" | "milliseconds" => 1_000,
-        "s" | "second" | "seconds" => 1_000_000,
-        "min" | "minute" | "minutes" => 60_000_000,
-        "h" | "hour" | "hours" => 3_600_000_000,
-        "d" | "day" | "days" => 86_400_000_000,
-        _ => return None,
-    };
-    number.checked_mul(micros).map(Duration::from_micros)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -258,7 +232,7 @@ mod tests {
             settings.set(name, value).unwrap();
         }
         assert_eq!((settings.delivery, settings.memory_budget), (Delivery::AtLeastOnce, 128 << 20));
-        assert_eq!((settings.epoch_max_rows, settings.epoch_max_latency), (1000, Duration::from_millis(2)));
+        assert_eq!(settings.epoch_max_rows, 1000);
         assert_eq!((settings.score_missing, settings.score_on_error), (Some(Missing::Null), OnError::Fail));
         assert_eq!(settings.take_job_name().as_deref(), Some("a.b"));
         assert_eq!((settings.job_name.clone(), settings.get("job.name").unwrap()), (None, ""));
@@ -277,19 +251,10 @@ mod tests {
             ("memory.budget", "12 apples", "setting \"memory.budget\" cannot be '12 apples'", "Its values: a size."),
             ("memory.budget", "1kB", "setting \"memory.budget\" cannot be '1kB'", "Give it at least 1MB."),
             ("epoch.max_rows", "0", "setting \"epoch.max_rows\" cannot be '0'", "Its values: a number."),
-            ("epoch.max_latency", "soon", "setting \"epoch.max_latency\" cannot be 'soon'", "Its values: a time."),
         ] {
             let error = settings.set(name, value).unwrap_err();
             assert_eq!((error.message(), error.get_hint()), (message, Some(hint)));
         }
         assert_eq!(settings, Settings::default());
-    }
-
-    #[test]
-    fn times_are_read() {
-        assert_eq!(parse_duration("10"), Some(Duration::from_millis(10)));
-        assert_eq!(parse_duration("3 minutes"), Some(Duration::from_secs(180)));
-        assert_eq!(parse_duration("99999999999999999999 h"), None);
-        assert_eq!(parse_duration("-1s"), None);
     }
 }

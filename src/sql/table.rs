@@ -101,14 +101,14 @@ impl TableProvider for StreamTable {
     }
 }
 
+/// A plan and what its leaves read.
+pub type Instance = (Arc<dyn ExecutionPlan>, Vec<Arc<EpochInput>>);
+
 /// A copy of `plan` with inputs of its own, in the order of `leaves`.
 ///
 /// # Errors
 /// `User` if a format cannot carry a column's type; it would have been seen when planning.
-pub fn instantiate(
-    plan: &Arc<dyn ExecutionPlan>,
-    leaves: &[Leaf],
-) -> Result<(Arc<dyn ExecutionPlan>, Vec<Arc<EpochInput>>)> {
+pub fn instantiate(plan: &Arc<dyn ExecutionPlan>, leaves: &[Leaf]) -> Result<Instance> {
     let inputs = leaves
         .iter()
         .map(|leaf| Ok(EpochInput::new(RowReader::new(Arc::clone(&leaf.table), &leaf.projection)?)))

@@ -67,6 +67,8 @@ pub struct Input {
     pub topics: Vec<Arc<str>>,
     /// The leaves of the plan that read each topic, by the source's own index.
     pub feeds: Vec<Vec<usize>>,
+    /// What was committed with its position, for a source that cannot ask a broker for it.
+    pub committed: Option<String>,
     /// Whether it has reached its end.
     pub finished: bool,
 }
@@ -183,7 +185,12 @@ impl Driver {
         match event {
             Event::Cut(cut) => return self.epoch(run, input, cut).await,
             Event::Finished => self.inputs[input].finished = true,
-            Event::Assigned(assignments) => self.assigned(run, input, &assignments).await?,
+            Event::Assigned(mut assignments) => {
+                for assignment in &mut assignments {
+                    assignment.committed = assignment.committed.take().or_else(|| self.inputs[input].committed.clone());
+                }
+                self.assigned(run, input, &assignments).await?;
+            }
             Event::Revoked(_) => {
                 self.flush(run).await?;
                 self.inputs[input].source.release().await?;
