@@ -224,7 +224,6 @@ mod tests {
             ("DELIVERY", "AT_LEAST_ONCE"),
             ("memory.budget", "128MB"),
             ("epoch.max_rows", "1_000"),
-            ("epoch.max_latency", "2 ms"),
             ("models.topic", "m"),
             ("score.missing", "null"),
             ("score.on_error", "fail"),
