@@ -1,6 +1,8 @@
-//! The integration tests: one binary, one module per subject.
+//! The integration tests: one binary, one module per subject. To add one: `tests/it/<name>.rs`, then a line here.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod conformance;
+mod docs;
 mod embedded;
+mod structure;
