@@ -1,3 +1,5 @@
+//! Names are found as SQL says: in any case, in the nearest scope, with the spelling of the DDL.
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 

@@ -1,3 +1,5 @@
+//! What the parser makes of statements, and what it says of those that are none.
+
 use arrow::datatypes::{DataType, TimeUnit};
 
 use super::*;
