@@ -280,10 +280,22 @@ fn plain_type(data_type: &DataType) -> DataType {
         | DataType::LargeListView(field)
         | DataType::FixedSizeList(field, _) => DataType::List(plain_field(field)),
         DataType::Struct(fields) => DataType::Struct(fields.iter().map(plain_field).collect()),
-        DataType::Map(entries, sorted) => DataType::Map(plain_field(entries), *sorted),
+        DataType::Map(entries, sorted) => DataType::Map(plain_entries(entries), *sorted),
         // Types that only queries make, and no format carries.
         DataType::Time32(_) | DataType::Time64(_) | DataType::Interval(_) | DataType::Duration(_) => DataType::Utf8,
         other => other.clone(),
+    }
+}
+
+/// A map's entries; the keys of one that a query made may claim to be nullable, which arrow does not let a map be.
+fn plain_entries(entries: &FieldRef) -> FieldRef {
+    let entries = plain_field(entries);
+    match entries.data_type() {
+        DataType::Struct(pair) if pair.len() == 2 => {
+            let key = Arc::new(pair[0].as_ref().clone().with_nullable(false));
+            Arc::new(entries.as_ref().clone().with_data_type(DataType::Struct(vec![key, Arc::clone(&pair[1])].into())))
+        }
+        _ => entries,
     }
 }
 

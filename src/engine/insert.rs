@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 use sqlparser::ast;
 use tokio::sync::watch;
 
+use crate::config::Options;
 use crate::connector::{Broker, Commit, Delivery, NewTopic, OffsetAt, SinkSpec};
 use crate::error::{Error, Result, did_you_mean};
 use crate::metrics::JobMetrics;
@@ -88,7 +89,7 @@ impl Session {
             commit.outputs.extend(writer.encode(batch, now).map_err(|fault| fault.error)?);
         }
         if rows > 0 {
-            let spec = SinkSpec { properties: kafka.properties.clone(), ..SinkSpec::default() };
+            let spec = SinkSpec { properties: client_properties(&kafka), ..SinkSpec::default() };
             broker.sink(spec).await?.commit(commit).await?;
         }
         Ok(done(&format!("INSERT {rows}")))
@@ -130,7 +131,7 @@ impl Session {
             group: Some(group_of(&name)),
             delivery: settings.delivery,
             timeout: None,
-            properties: kafka.properties.clone(),
+            properties: client_properties(&kafka),
         };
         if settings.delivery == Delivery::AtLeastOnce {
             self.engine().notices().info(format!("job \"{name}\" delivers at least once: a crash may repeat rows"));
@@ -244,6 +245,16 @@ async fn ensure_dead_letters(broker: &Arc<dyn Broker>) -> Result<()> {
     ]);
     let topic = NewTopic { name: DEAD_LETTERS.to_owned(), partitions: Some(1), replication: None, config };
     broker.create_topic(&topic).await.map(|_| ())
+}
+
+/// The properties of a writing client; one that is given as `kafka.*` comes before the option of the same meaning.
+fn client_properties(kafka: &KafkaOptions) -> Options {
+    let mut properties = Options::default();
+    properties.set("compression.type", kafka.compression);
+    for (name, value) in kafka.properties.iter() {
+        properties.set(name, value);
+    }
+    properties
 }
 
 /// The options of a table that can be written.
