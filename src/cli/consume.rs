@@ -13,8 +13,8 @@ use serde_json::{Map, Value, json};
 use super::Context;
 use super::args::ConsumeArgs;
 use super::output::Output;
-use super::topic::require;
 use crate::connector::{Event, Limit, OffsetAt, Partition, Rows, SourceSpec, Start, TopicSource};
+use crate::engine::existing;
 use crate::error::Result;
 use crate::format::Records;
 
@@ -30,7 +30,7 @@ const LIMIT: Limit = Limit { rows: 8_192, bytes: 4 << 20 };
 pub(crate) async fn consume(cx: &Context, args: &ConsumeArgs) -> Result<()> {
     let engine = cx.engine().await?;
     let broker = engine.broker();
-    require(broker, &args.topic).await?;
+    existing(broker, &args.topic).await?;
     let ends = if args.follow { None } else { Some(broker.offsets(&args.topic, OffsetAt::Latest).await?) };
     let topic: Arc<str> = args.topic.as_str().into();
     let read = TopicSource { topic: Arc::clone(&topic), start: Start::At(OffsetAt::Earliest), ends, partitions: None };

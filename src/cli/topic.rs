@@ -6,8 +6,9 @@ use super::Context;
 use super::args::TopicCommand;
 use super::output::Output;
 use super::render::listing;
-use crate::connector::{Broker, NewTopic, OffsetAt, Topic};
-use crate::error::{Error, Result, nearest};
+use crate::connector::{Broker, NewTopic, OffsetAt};
+use crate::engine::existing;
+use crate::error::{Error, Result};
 
 /// Does what was asked.
 ///
@@ -29,29 +30,12 @@ pub(crate) async fn topic(cx: &Context, command: TopicCommand) -> Result<()> {
             Ok(())
         }
         TopicCommand::Delete { topic } => {
-            require(broker, &topic).await?;
+            existing(broker, &topic).await?;
             broker.delete_topic(&topic).await?;
             cx.ui.info(&format!("deleted topic \"{topic}\""));
             Ok(())
         }
     }
-}
-
-/// The topic that a command reads, which must exist.
-///
-/// # Errors
-/// `User`, with the nearest name and the command that creates it.
-pub(crate) async fn require(broker: &Arc<dyn Broker>, name: &str) -> Result<Topic> {
-    if let Some(topic) = broker.topic(name).await? {
-        return Ok(topic);
-    }
-    let topics = broker.topics().await?;
-    let create = format!("reate it with: vatic topic create {name}");
-    let hint = match nearest(name, topics.iter().map(|t| t.name.as_str())) {
-        Some(near) => format!("Did you mean \"{near}\"? Otherwise c{create}"),
-        None => format!("C{create}"),
-    };
-    Err(Error::user(format!("no topic \"{name}\" on broker \"{}\"", broker.address())).hint(hint))
 }
 
 async fn list(broker: &Arc<dyn Broker>) -> Result<()> {
@@ -64,7 +48,7 @@ async fn list(broker: &Arc<dyn Broker>) -> Result<()> {
 }
 
 async fn describe(broker: &Arc<dyn Broker>, name: &str) -> Result<()> {
-    let topic = require(broker, name).await?;
+    let topic = existing(broker, name).await?;
     let spans = spans(broker, name).await?;
     let partitions: Vec<_> = spans
         .iter()

@@ -36,6 +36,7 @@ pub use models::{Models, PublishOptions, Published};
 pub use notices::{Level, Notice, Notices};
 pub use query::Rows;
 pub use session::{Outcome, Session, UntilEnd};
+pub use tables::existing;
 
 /// How an engine is opened.
 #[derive(Debug, Clone)]

@@ -147,6 +147,8 @@ struct Run {
     pending: Pending,
     in_flight: Option<InFlight>,
     floors: BTreeMap<String, u64>,
+    /// Whether it was told that the query is another one than before: once is enough, whatever the number of partitions.
+    changed: bool,
 }
 
 impl Driver {
@@ -156,7 +158,7 @@ impl Driver {
     /// Whatever ends the query: an error of a source or sink, a record at fault where the table says `fail`, a follower that
     /// hung up is none ([`End::Stopped`]).
     pub async fn run(mut self) -> Result<End> {
-        let mut run = Run { pending: Pending::default(), in_flight: None, floors: BTreeMap::new() };
+        let mut run = Run { pending: Pending::default(), in_flight: None, floors: BTreeMap::new(), changed: false };
         loop {
             let finished = self.inputs.iter().all(|input| input.finished);
             if finished && run.in_flight.is_none() && run.pending.is_empty() {
@@ -326,7 +328,7 @@ impl Driver {
         self.observer.assigned(&self.inputs[input].topics, assignments);
         let records = assignments.iter().filter_map(|a| a.committed.as_deref());
         for record in records.filter_map(|text| serde_json::from_str::<EpochRecord>(text).ok()) {
-            if !record.query.is_empty() && record.query != self.fingerprint {
+            if !record.query.is_empty() && record.query != self.fingerprint && !std::mem::replace(&mut run.changed, true) {
                 self.observer.changed_query();
             }
             for (name, version) in record.models {

@@ -2,7 +2,10 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod cli;
 mod conformance;
 mod docs;
 mod embedded;
 mod structure;
+mod harness;
+mod jobs;
