@@ -103,11 +103,10 @@ impl Session {
         let topics: Vec<Arc<str>> = planned.tables.iter().map(|t| Arc::clone(&t.rows.topic)).collect();
         self.refuse_loop(&name, &topics, &table.rows.topic)?;
         let settings = self.settings().clone();
-        let wait = match settings.score_missing.unwrap_or(Missing::Wait) {
-            Missing::Wait => self.until_end == UntilEnd::No,
-            Missing::Null | Missing::Error => false,
-        };
-        if settings.score_missing != Some(Missing::Null) && !wait {
+        let default = if self.until_end == UntilEnd::No { Missing::Wait } else { Missing::Error };
+        let missing = settings.score_missing.unwrap_or(default);
+        let wait = missing == Missing::Wait;
+        if missing == Missing::Error {
             present(planned.registry.as_ref(), &planned.called.literal).await?;
         }
         let broker = Arc::clone(self.engine().broker());
@@ -170,7 +169,8 @@ impl Session {
             Box::pin(async move {
                 let Some(registry) = registry else { return Ok(()) };
                 for name in &names {
-                    wait_for(&registry, name, &status, |text| notices.info(text)).await?;
+                    let waiting = |text: &str| drop(status.send_replace(JobStatus::Waiting(text.to_owned())));
+                    wait_for(&registry, name, "the job", waiting, |text| notices.info(text)).await?;
                 }
                 Ok(())
             })
@@ -321,12 +321,16 @@ async fn present(registry: Option<&Arc<Registry>>, names: &BTreeSet<String>) -> 
     Ok(())
 }
 
-/// Waits until `name` has a version that can be used, saying so once and in the job's status.
-async fn wait_for(
+/// Waits until `name` has a version that can be used. Says that `who` waits, once, and tells `waiting` each time it looked.
+///
+/// # Errors
+/// `User` for a name that is none.
+pub(super) async fn wait_for(
     registry: &Arc<Registry>,
     name: &str,
-    status: &watch::Sender<JobStatus>,
-    say: impl Fn(String),
+    who: &str,
+    waiting: impl Fn(&str),
+    say: impl Fn(&str),
 ) -> Result<()> {
     let reference = ModelRef::parse(name)?;
     let mut changes = registry.watch();
@@ -335,12 +339,12 @@ async fn wait_for(
         let resolution: Resolution = registry.ready(&reference).await;
         let Err(absent) = resolution.model().map(|_| ()) else { return Ok(()) };
         let absent = Error::from(absent);
-        let text = format!("{}; the job reads nothing until there is one", absent.message());
+        let text = format!("{}; {who} reads nothing until there is one", absent.message());
         if !said {
-            say(absent.get_hint().map_or_else(|| text.clone(), |hint| format!("{text}. {hint}")));
+            say(&absent.get_hint().map_or_else(|| text.clone(), |hint| format!("{text}. {hint}")));
             said = true;
         }
-        status.send_replace(JobStatus::Waiting(text));
+        waiting(&text);
         if changes.changed().await.is_err() {
             return Err(absent);
         }

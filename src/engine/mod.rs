@@ -67,8 +67,13 @@ impl Engine {
     /// # Errors
     /// `Usage` for an address that is none; `External` if the broker cannot be opened.
     pub async fn open(config: EngineConfig, notices: Notices) -> Result<Arc<Self>> {
-        let broker = open_broker(&config).await?;
-        Ok(Arc::new(Self { broker, notices, models: Mutex::default() }))
+        Ok(Self::over(open_broker(&config).await?, notices))
+    }
+
+    /// An engine over a broker that is open already.
+    #[must_use]
+    pub fn over(broker: Arc<dyn Broker>, notices: Notices) -> Arc<Self> {
+        Arc::new(Self { broker, notices, models: Mutex::default() })
     }
 
     /// Where topics live.

@@ -32,6 +32,7 @@ use crate::stream::operators::score::{Missing, Notices as ScoreNotices, OnError,
 use crate::stream::scan::{LeftOut, lock};
 use crate::time;
 
+use super::insert::wait_for;
 use super::session::Session;
 use super::tables::Table;
 
@@ -190,6 +191,10 @@ impl Session {
         let registry = draft.scoring.registry.clone();
         if let Some(registry) = &registry {
             for name in &called.literal {
+                if draft.mode != Mode::Job && self.settings().score_missing == Some(MissingSetting::Wait) {
+                    let say = |text: &str| self.engine().notices().info(text);
+                    wait_for(registry, name, "the query", |_| (), say).await?;
+                }
                 self.ready(registry, name, draft.scoring.missing == Missing::Error).await?;
             }
             let view = Arc::new(View::new(registry.snapshot(), BTreeMap::new()));
@@ -257,17 +262,20 @@ impl Session {
         let cell =
             EpochCell::new(EpochContext { time: time::now(), models: Arc::new(View::new(snapshot, BTreeMap::new())) });
         let settings = self.settings();
-        let default = if mode == Mode::Answer { MissingSetting::Error } else { MissingSetting::Null };
-        let missing = match settings.score_missing.unwrap_or(default) {
+        // Waiting comes before the first row. A name from a column cannot be known before.
+        let of = |setting: MissingSetting| match setting {
             MissingSetting::Error => Missing::Error,
             MissingSetting::Null | MissingSetting::Wait => Missing::Null,
         };
+        let default = if mode == Mode::Answer { MissingSetting::Error } else { MissingSetting::Null };
+        let missing = of(settings.score_missing.unwrap_or(default));
+        let missing_in_column = of(settings.score_missing.unwrap_or(MissingSetting::Null));
         let notices = self.engine().notices().clone();
         Ok(Arc::new(ScoreConfig {
             cell,
             registry,
             missing,
-            missing_in_column: missing,
+            missing_in_column,
             on_error: match (settings.score_on_error, mode) {
                 (OnErrorSetting::Null, _) => OnError::Null,
                 (OnErrorSetting::Fail, _) | (_, Mode::Answer) => OnError::Fail,

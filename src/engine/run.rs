@@ -33,6 +33,24 @@ pub struct Inputs {
     pub budget: usize,
 }
 
+/// A table that has a source of its own, with the leaves that read it: together, so that it has one position.
+struct Other<'a> {
+    table: &'a Arc<Table>,
+    /// What its position is committed under.
+    name: Arc<str>,
+    leaves: Vec<usize>,
+}
+
+impl<'a> Other<'a> {
+    /// `table`, which none of `others` is; another one over the same file has a position of its own.
+    fn new(table: &'a Arc<Table>, leaf: usize, others: &[Other<'a>]) -> Self {
+        let name = &table.rows.topic;
+        let taken = others.iter().any(|other| other.name == *name);
+        let name = if taken { format!("{name}#{}", table.definition.name).into() } else { Arc::clone(name) };
+        Self { table, name, leaves: vec![leaf] }
+    }
+}
+
 /// Opened inputs.
 pub struct Opened {
     /// The sources.
@@ -55,10 +73,13 @@ impl Inputs {
         let mut feeds: Vec<Vec<usize>> = Vec::new();
         let mut properties = Options::default();
         let (mut starts, mut ends_seen, mut partitions) = (Vec::new(), Vec::new(), 1);
-        let mut others: Vec<(usize, &Arc<Table>)> = Vec::new();
+        let mut others: Vec<Other<'_>> = Vec::new();
         for (leaf, table) in self.tables.iter().enumerate() {
             let Some(kafka) = table.kafka() else {
-                others.push((leaf, table));
+                match others.iter_mut().find(|other| Arc::ptr_eq(other.table, table)) {
+                    Some(other) => other.leaves.push(leaf),
+                    None => others.push(Other::new(table, leaf, &others)),
+                }
                 continue;
             };
             if let Some(known) = topics.iter().position(|t| *t.topic == *kafka.topic) {
@@ -90,26 +111,25 @@ impl Inputs {
             let finished = spec.topics.is_empty();
             inputs.push(Input { source: broker.source(spec).await?, topics: names, feeds, committed: None, finished });
         }
-        for (leaf, table) in others {
+        for Other { table, name, leaves } in others {
             if let TableOptions::Generator(generator) = &table.options
                 && generator.rows.is_none()
                 && self.until_end
             {
                 return Err(endless(&table.definition.name));
             }
-            let name = Arc::clone(&table.rows.topic);
             let position = committed.iter().find(|p| p.topic == name);
             let source = table.own_source(position.map_or(0, |p| p.offset))?;
             let committed = position.map(|p| p.metadata.clone());
-            inputs.push(Input { source, topics: vec![name], feeds: vec![vec![leaf]], committed, finished: false });
+            inputs.push(Input { source, topics: vec![name], feeds: vec![leaves], committed, finished: false });
         }
         Ok(Opened { inputs, partitions, starts, ends: ends_seen })
     }
 
     /// How far the job got in sources that are no topics.
-    async fn committed(&self, broker: &Arc<dyn Broker>, others: &[(usize, &Arc<Table>)]) -> Result<Vec<Position>> {
+    async fn committed(&self, broker: &Arc<dyn Broker>, others: &[Other<'_>]) -> Result<Vec<Position>> {
         let Some(group) = self.group.as_ref().filter(|_| !others.is_empty()) else { return Ok(Vec::new()) };
-        let names: Vec<String> = others.iter().map(|(_, table)| table.rows.topic.to_string()).collect();
+        let names: Vec<String> = others.iter().map(|other| other.name.to_string()).collect();
         broker.positions(group, &names).await
     }
 }

@@ -12,10 +12,12 @@
 //! are slow the loop stops taking, the sources' read-ahead fills, and they stop too.
 
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::sync::Arc;
 use std::time::Instant;
 
 use arrow::array::RecordBatch;
+use futures::FutureExt;
 use futures::future::select_all;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, watch};
@@ -120,6 +122,31 @@ pub struct EpochRecord {
     pub query: String,
 }
 
+/// Room for the models of an epoch record: what stands beside a position has at most 4,096 bytes.
+const MODELS_BYTES: usize = 3 << 10;
+
+/// The versions to write down, if there is room for all of them; else the higher ones, for a low version is soon passed anyway.
+fn written_down(versions: &BTreeMap<String, u64>) -> BTreeMap<String, u64> {
+    const PUNCTUATION: usize = 4;
+    let size = |name: &str, version: u64| name.len() + PUNCTUATION + version.checked_ilog10().unwrap_or(0) as usize + 1;
+    if versions.iter().map(|(name, version)| size(name, *version)).sum::<usize>() <= MODELS_BYTES {
+        return versions.clone();
+    }
+    let mut highest: Vec<_> = versions.iter().collect();
+    highest.sort_by_key(|(_, version)| std::cmp::Reverse(**version));
+    let mut room = MODELS_BYTES;
+    let fits = highest.into_iter().filter(|(name, version)| {
+        let size = size(name, **version);
+        let fits = size <= room;
+        room -= if fits { size } else { 0 };
+        fits
+    });
+    fits.map(|(name, version)| (name.clone(), *version)).collect()
+}
+
+/// What one output needs beside its records: arrays, buffers and their counts. Small epochs have little else.
+const OUTPUT_BYTES: usize = 1 << 10;
+
 /// What has been computed and not been committed.
 #[derive(Default)]
 struct Pending {
@@ -143,12 +170,15 @@ impl Pending {
 type InFlight = JoinHandle<(Box<dyn Sink>, Result<Committed>)>;
 
 /// The loop's own state.
+#[derive(Default)]
 struct Run {
     pending: Pending,
     in_flight: Option<InFlight>,
     floors: BTreeMap<String, u64>,
-    /// Whether it was told that the query is another one than before: once is enough, whatever the number of partitions.
-    changed: bool,
+    /// The source that is asked first: the one after that which had something last, so that a busy one does not hide others.
+    turn: usize,
+    /// Whether it was said that the query changed.
+    told_changed: bool,
 }
 
 impl Driver {
@@ -158,7 +188,17 @@ impl Driver {
     /// Whatever ends the query: an error of a source or sink, a record at fault where the table says `fail`, a follower that
     /// hung up is none ([`End::Stopped`]).
     pub async fn run(mut self) -> Result<End> {
-        let mut run = Run { pending: Pending::default(), in_flight: None, floors: BTreeMap::new(), changed: false };
+        let mut run = Run::default();
+        let end = AssertUnwindSafe(self.drive(&mut run)).catch_unwind().await;
+        // A commit on its way ends before the inputs are let go: whoever takes over must find the positions that it commits.
+        // How it ends is the successor's business; what ended this run comes first.
+        if run.in_flight.is_some() {
+            let _ = wait(&mut run.in_flight).await;
+        }
+        end.unwrap_or_else(|panic| resume_unwind(panic))
+    }
+
+    async fn drive(&mut self, run: &mut Run) -> Result<End> {
         loop {
             let finished = self.inputs.iter().all(|input| input.finished);
             if finished && run.in_flight.is_none() && run.pending.is_empty() {
@@ -168,18 +208,19 @@ impl Driver {
             tokio::select! {
                 biased;
                 () = stopped(&mut self.stop) => {
-                    self.flush(&mut run).await?;
+                    self.flush(run).await?;
                     return Ok(End::Stopped);
                 }
-                done = wait(&mut run.in_flight), if run.in_flight.is_some() => self.committed(&mut run, done)?,
-                next = next_event(&mut self.inputs, self.limit), if room && !finished => {
+                done = wait(&mut run.in_flight), if run.in_flight.is_some() => self.committed(run, done)?,
+                next = next_event(&mut self.inputs, run.turn, self.limit), if room && !finished => {
                     let (input, event) = next?;
-                    if self.handle(&mut run, input, event).await? == Some(End::Stopped) {
+                    run.turn = input + 1;
+                    if self.handle(run, input, event).await? == Some(End::Stopped) {
                         return Ok(End::Stopped);
                     }
                 }
             }
-            self.start_commit(&mut run);
+            self.start_commit(run);
         }
     }
 
@@ -248,7 +289,7 @@ impl Driver {
                     }
                 }
             }
-            run.pending.bytes += lane.outputs.iter().map(|o| o.records.bytes()).sum::<usize>();
+            run.pending.bytes += lane.outputs.iter().map(|o| o.records.bytes() + OUTPUT_BYTES).sum::<usize>();
             run.pending.commit.outputs.extend(lane.outputs);
         }
         self.metrics.epoch(rows_in, rows_out, began.elapsed());
@@ -267,8 +308,9 @@ impl Driver {
         now: Millis,
         membership: Option<Membership>,
     ) {
+        let models = written_down(&run.floors);
         for ((topic, partition), (from, offset)) in ranges {
-            let record = EpochRecord { from, time: now, models: run.floors.clone(), query: self.fingerprint.clone() };
+            let record = EpochRecord { from, time: now, models: models.clone(), query: self.fingerprint.clone() };
             let metadata = serde_json::to_string(&record).unwrap_or_default();
             let position = Position { topic: Arc::clone(&self.inputs[input].topics[topic]), partition, offset, metadata };
             run.pending.positions.insert((input, topic, partition), position);
@@ -328,7 +370,8 @@ impl Driver {
         self.observer.assigned(&self.inputs[input].topics, assignments);
         let records = assignments.iter().filter_map(|a| a.committed.as_deref());
         for record in records.filter_map(|text| serde_json::from_str::<EpochRecord>(text).ok()) {
-            if !record.query.is_empty() && record.query != self.fingerprint && !std::mem::replace(&mut run.changed, true) {
+            let changed = !record.query.is_empty() && record.query != self.fingerprint;
+            if changed && !std::mem::replace(&mut run.told_changed, true) {
                 self.observer.changed_query();
             }
             for (name, version) in record.models {
@@ -397,14 +440,33 @@ async fn wait(in_flight: &mut Option<InFlight>) -> Result<(Box<dyn Sink>, Result
     }
 }
 
-/// The next event of any source that has not ended.
-async fn next_event(inputs: &mut [Input], limit: Limit) -> Result<(usize, Event)> {
-    let open = inputs.iter_mut().enumerate().filter(|(_, input)| !input.finished);
+/// The next event of any source that has not ended; of several that have one, the first from `turn` on.
+async fn next_event(inputs: &mut [Input], turn: usize, limit: Limit) -> Result<(usize, Event)> {
+    let count = inputs.len().max(1);
+    let mut open: Vec<_> = inputs.iter_mut().enumerate().filter(|(_, input)| !input.finished).collect();
+    open.sort_by_key(|(index, _)| (index + count - turn % count) % count);
     let waiting: Vec<_> =
-        open.map(|(index, input)| Box::pin(async move { (index, input.source.next(limit).await) })).collect();
+        open.into_iter().map(|(index, input)| Box::pin(async move { (index, input.source.next(limit).await) })).collect();
     if waiting.is_empty() {
         return std::future::pending().await;
     }
     let ((index, event), _, _) = select_all(waiting).await;
     Ok((index, event?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_epoch_record_fits_beside_its_position() {
+        let few = BTreeMap::from([("fraud".to_owned(), 8), ("churn".to_owned(), 1)]);
+        assert_eq!(written_down(&few), few);
+        let many: BTreeMap<String, u64> = (0..5_000).map(|n| (format!("model-of-customer-{n}"), n)).collect();
+        let models = written_down(&many);
+        assert_eq!(models.get("model-of-customer-4999"), Some(&4999));
+        let record = EpochRecord { from: i64::MAX, time: i64::MAX, models, query: "0123456789ab".to_owned() };
+        let text = serde_json::to_string(&record).unwrap();
+        assert!((3_000..=4_096).contains(&text.len()), "{}", text.len());
+    }
 }

@@ -4,12 +4,16 @@
 //! halves until the records at fault stand alone; these follow their table's policy, the rest goes through. Each half is
 //! executed like an epoch of its own, so nothing of the plan has to know about it.
 
+use std::any::Any;
+use std::collections::BTreeSet;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, RecordBatch};
 use datafusion::error::DataFusionError;
 use datafusion::execution::TaskContext;
 use datafusion::physical_plan::{ExecutionPlan, collect, execution_plan::reset_plan_states};
+use futures::FutureExt;
 
 use crate::config::Options;
 use crate::connector::{Chunk, Output, Partition, Rows};
@@ -78,7 +82,7 @@ impl Lane {
     /// What is no single record's fault, or a record at fault whose table says `fail`.
     pub async fn run(&mut self, chunks: Vec<Chunk>, now: Millis) -> Result<LaneOutput> {
         let mut done = LaneOutput::default();
-        let mut letters = Letters::new(self.policy.clone());
+        let mut letters = Letters::new(self.policy.clone(), self.twins());
         let mut waiting = vec![chunks];
         while let Some(chunks) = waiting.pop() {
             match self.attempt(&chunks, now, &mut done).await {
@@ -94,13 +98,21 @@ impl Lane {
         Ok(done)
     }
 
+    /// Whether a topic is read by several leaves, each of which finds the same records at fault.
+    fn twins(&self) -> bool {
+        let mut topics = BTreeSet::new();
+        !self.inputs.iter().all(|input| topics.insert(Arc::clone(&input.table().topic)))
+    }
+
     /// One execution; on an error nothing has been added to `done`.
     async fn attempt(&mut self, chunks: &[Chunk], now: Millis, done: &mut LaneOutput) -> Result<(), RowError> {
         for (index, input) in self.inputs.iter().enumerate() {
             input.fill(chunks.iter().filter(|c| c.input == index).cloned().collect());
         }
         self.plan = reset_plan_states(Arc::clone(&self.plan)).map_err(Error::from)?;
-        let batches = collect(Arc::clone(&self.plan), Arc::clone(&self.context)).await.map_err(row_error)?;
+        // A function that panics on a value concerns that value's record, and not the job.
+        let run = AssertUnwindSafe(collect(Arc::clone(&self.plan), Arc::clone(&self.context))).catch_unwind();
+        let batches = run.await.map_err(panicked)?.map_err(row_error)?;
         let rows: usize = batches.iter().map(RecordBatch::num_rows).sum();
         match &mut self.writer {
             None => done.batches.extend(batches.into_iter().filter(|b| b.num_rows() > 0)),
@@ -152,7 +164,15 @@ impl Lane {
 
 fn row_error(error: DataFusionError) -> RowError {
     let reason = if is_score_failure(&error) { Reason::Score } else { Reason::Expression };
-    RowError { reason, error: error.into() }
+    // What libraries throw through DataFusion (a pattern that is no regular expression) is about the values they were given.
+    let foreign = matches!(error.find_root(), DataFusionError::External(inner) if !inner.is::<Error>());
+    let error = Error::from(error);
+    RowError { reason, error: if foreign { Error::data(error.chain()) } else { error } }
+}
+
+fn panicked(panic: Box<dyn Any + Send>) -> RowError {
+    let said = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+    Error::data(format!("an expression failed on it (a panic: {})", said.unwrap_or("without a word"))).into()
 }
 
 /// The first and the second half of the rows; `None` if there is only one.
@@ -187,11 +207,13 @@ struct Fault<'a> {
 struct Letters {
     policy: Policy,
     records: RecordsBuilder,
+    /// The records at fault so far, where one may be met twice.
+    seen: Option<BTreeSet<(String, Partition, i64)>>,
 }
 
 impl Letters {
-    fn new(policy: Policy) -> Self {
-        Self { policy, records: RecordsBuilder::with_capacity(0) }
+    fn new(policy: Policy, twins: bool) -> Self {
+        Self { policy, records: RecordsBuilder::with_capacity(0), seen: twins.then(BTreeSet::new) }
     }
 
     #[allow(clippy::too_many_arguments)] // One record and everything that is known of it.
@@ -208,6 +230,12 @@ impl Letters {
         let offset = offset_of(rows, index);
         if fault.policy == BadRecords::Fail {
             return Err(bad_record_error(topic, partition, offset, fault.reason, fault.error));
+        }
+        if let Some(seen) = &mut self.seen
+            && offset >= 0
+            && !seen.insert((topic.to_owned(), partition, offset))
+        {
+            return Ok(());
         }
         done.bad[fault.reason as usize] += 1;
         done.first_bad.get_or_insert_with(|| format!("{}: {}", place(topic, partition, offset), fault.error));

@@ -6,6 +6,6 @@ mod cli;
 mod conformance;
 mod docs;
 mod embedded;
-mod structure;
 mod harness;
 mod jobs;
+mod structure;
