@@ -68,6 +68,17 @@ pub struct JobCounts {
     pub models: BTreeMap<String, u64>,
 }
 
+impl JobCounts {
+    /// The models used, for people: `churn:3, fraud:8`.
+    #[must_use]
+    pub fn models_text(&self) -> String {
+        // A pinned reference says its version itself.
+        let text =
+            |(name, version): (&String, &u64)| if name.contains(':') { name.clone() } else { format!("{name}:{version}") };
+        self.models.iter().map(text).collect::<Vec<_>>().join(", ")
+    }
+}
+
 impl JobMetrics {
     /// Counts an epoch.
     pub fn epoch(&self, rows_in: u64, rows_out: u64, took: Duration) {

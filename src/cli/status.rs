@@ -80,8 +80,8 @@ pub fn line(name: &str, status: &JobStatus, metrics: &JobCounts, rate: f64) -> S
         let _ = write!(text, ", lag {lag}");
     }
     let _ = write!(text, ", epoch p99 {:.1} ms, {}", metrics.epoch_p99_us as f64 / 1e3, dead_letters(metrics));
-    for (model, version) in &metrics.models {
-        let _ = write!(text, ", {model}:{version}");
+    if !metrics.models.is_empty() {
+        let _ = write!(text, ", {}", metrics.models_text());
     }
     text
 }

@@ -70,7 +70,8 @@ impl Session {
             let draft = self.draft(query, Mode::Answer).await?.into_columns(&table.definition.name, &to)?;
             self.write_once(&table, draft).await?
         };
-        self.tables.insert(table.definition.name.to_lowercase(), table);
+        let key = table.definition.name.to_lowercase();
+        self.replace(&key, |session, key| drop(session.tables.insert(key, table)));
         Ok(outcome)
     }
 
@@ -102,6 +103,12 @@ impl Session {
         let planned = self.finish(draft).await?;
         let topics: Vec<Arc<str>> = planned.tables.iter().map(|t| Arc::clone(&t.rows.topic)).collect();
         self.refuse_loop(&name, &topics, &table.rows.topic)?;
+        if self.writes_dead_letters(&planned) && topics.iter().any(|topic| **topic == *DEAD_LETTERS) {
+            let error = Error::user(format!("job \"{name}\" would read what it writes: its own dead letters"));
+            return Err(
+                error.hint("Give the table over the dead letters bad_records = 'skip', and SET score.on_error = 'null'.")
+            );
+        }
         let settings = self.settings().clone();
         let default = if self.until_end == UntilEnd::No { Missing::Wait } else { Missing::Error };
         let missing = settings.score_missing.unwrap_or(default);
@@ -115,7 +122,7 @@ impl Session {
             group: Some(group_of(&name)),
             unset: OffsetAt::Earliest,
             until_end: self.until_end != UntilEnd::No,
-            budget: share_budget(settings.memory_budget, 0, 0).0,
+            budget: share_budget(settings.memory_budget, 0).0,
         };
         let opened = inputs.open(&broker).await?;
         let topic = self.target_topic(&kafka).await?;
@@ -136,7 +143,7 @@ impl Session {
             self.engine().notices().info(format!("job \"{name}\" delivers at least once: a crash may repeat rows"));
         }
         let count = lane_count(opened.partitions);
-        let (_, limit, pending_bytes) = share_budget(settings.memory_budget, settings.epoch_max_rows, count);
+        let (_, limit, pending_bytes) = share_budget(settings.memory_budget, settings.epoch_max_rows);
         let spec = table.write_spec(&kafka, &topic)?;
         let context = planned.state.task_ctx();
         let lanes = lanes(count, &planned.physical, &planned.leaves, &context, Some(&spec), &policy)?;
@@ -151,6 +158,7 @@ impl Session {
             registry: planned.registry.clone(),
             cell: planned.cell,
             metrics: Arc::clone(&metrics),
+            needs: if missing == Missing::Null { BTreeSet::new() } else { planned.called.literal.clone() },
             fingerprint,
             limit,
             pending_bytes,
@@ -222,14 +230,18 @@ impl Session {
         Ok(topic)
     }
 
+    fn writes_dead_letters(&self, planned: &Planned) -> bool {
+        let scores = planned.registry.is_some() && self.settings().score_on_error == OnError::DeadLetter;
+        scores || planned.tables.iter().any(|t| t.rows.bad_records == BadRecords::DeadLetter)
+    }
+
     /// What becomes of records at fault; the dead-letter topic is there from the job's start.
     async fn policy(&self, name: &str, planned: &Planned) -> Result<Policy> {
         let score_errors = match self.settings().score_on_error {
             OnError::Fail => BadRecords::Fail,
             OnError::DeadLetter | OnError::Null => BadRecords::DeadLetter,
         };
-        let scores = planned.registry.is_some() && score_errors == BadRecords::DeadLetter;
-        let needed = scores || planned.tables.iter().any(|t| t.rows.bad_records == BadRecords::DeadLetter);
+        let needed = self.writes_dead_letters(planned);
         if needed {
             ensure_dead_letters(self.engine().broker()).await?;
         }
@@ -345,8 +357,12 @@ pub(super) async fn wait_for(
             said = true;
         }
         waiting(&text);
-        if changes.changed().await.is_err() {
-            return Err(absent);
+        // Looking is itself a change of the registry, so a pause comes first; a change that falls into it is seen after it.
+        changes.borrow_and_update();
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        match tokio::time::timeout(Duration::from_secs(1), changes.changed()).await {
+            Ok(Err(_)) => return Err(absent),
+            Ok(Ok(())) | Err(_) => {}
         }
     }
 }

@@ -208,6 +208,12 @@ impl Observer for Reporter {
         }
     }
 
+    fn waiting(&self, what: &str) {
+        if let Some(job) = &self.job {
+            self.notices.warning(format!("job \"{job}\" reads nothing for now: {what}"));
+        }
+    }
+
     fn changed_query(&self) {
         if let Some(job) = &self.job {
             self.notices.warning(format!(

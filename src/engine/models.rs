@@ -99,9 +99,8 @@ impl Models {
     /// # Errors
     /// Whatever the broker says.
     pub async fn caught_up(&self) -> Result<()> {
-        if self.broker.topic(&self.topic).await?.is_none() {
-            return Ok(());
-        }
+        let Some(found) = self.broker.topic(&self.topic).await? else { return Ok(()) };
+        check_partitions(&found)?;
         match self.broker.offsets(&self.topic, OffsetAt::Latest).await?.first() {
             Some(end) => self.read_to(*end).await,
             None => Ok(()),
@@ -112,6 +111,7 @@ impl Models {
     async fn read_to(&self, end: i64) -> Result<()> {
         let mut trouble = self.trouble.clone();
         tokio::select! {
+            biased;
             () = self.registry.wait_until(end) => Ok(()),
             found = trouble.wait_for(Option::is_some) => {
                 let cause = found.ok().and_then(|found| found.clone()).unwrap_or_else(|| Error::internal("the feed has ended"));
@@ -241,7 +241,11 @@ async fn follow(broker: Arc<dyn Broker>, topic: String, registry: Arc<Registry>,
         match broker.topic(&topic).await {
             Ok(Some(found)) => {
                 registry.set_numbering(Numbering::of(&found.config));
-                if let Err(error) = read(&broker, &topic, &registry, &mut next, &trouble).await {
+                let done = match check_partitions(&found) {
+                    Ok(()) => read(&broker, &topic, &registry, &mut next, &trouble).await,
+                    refused => refused,
+                };
+                if let Err(error) = done {
                     trouble.send_replace(Some(error));
                 }
                 tokio::time::sleep(Duration::from_millis(500)).await;
@@ -264,17 +268,18 @@ async fn read(
 ) -> Result<()> {
     let start = if *next == 0 { Start::At(OffsetAt::Earliest) } else { Start::Offsets(BTreeMap::from([(0, *next)])) };
     let mut source = broker.source(one_topic(topic, start, None)).await?;
+    trouble.send_if_modified(|trouble| trouble.take().is_some());
     loop {
         match source.next(Limit { rows: 256, bytes: MAX_MODEL_BYTES }).await? {
             Event::Cut(cut) => {
-                trouble.send_if_modified(|trouble| trouble.take().is_some());
                 for chunk in cut.chunks {
-                    *next = chunk.next_offset;
+                    let behind = chunk.next_offset;
                     let registry = Arc::clone(registry);
                     // Models are large, and each is hashed.
                     tokio::task::spawn_blocking(move || apply(&registry, &chunk))
                         .await
                         .map_err(|e| Error::internal(format!("a model's record was not applied: {e}")))?;
+                    *next = behind;
                 }
             }
             Event::Assigned(_) | Event::Revoked(_) | Event::Lost(_) => {}

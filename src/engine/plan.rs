@@ -11,6 +11,8 @@ use datafusion::catalog::TableProvider;
 use datafusion::datasource::{MemTable, ViewTable};
 use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, cast, lit};
+use datafusion::optimizer::AnalyzerRule;
+use datafusion::optimizer::analyzer::type_coercion::TypeCoercion;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::prelude::SessionContext;
 use datafusion::scalar::ScalarValue;
@@ -102,6 +104,13 @@ impl Draft {
         let mut exprs = Vec::with_capacity(columns.len());
         for (column, from) in columns {
             let expr = match from {
+                None if !column.nullable && column.metadata.is_none() => {
+                    let error = Error::user(format!(
+                        "column \"{}\" of table \"{table}\" is NOT NULL and gets no value",
+                        column.name
+                    ));
+                    return Err(error.hint("Name it among the columns, and give it a value in the query."));
+                }
                 None => lit(ScalarValue::try_from(&column.data_type)?),
                 Some(index) => {
                     let (qualifier, field) = schema.qualified_field(*index);
@@ -177,6 +186,8 @@ impl Session {
             )?;
         }
         let logical = context.state().statement_to_plan(statement(&resolved.query)).await?;
+        // What is written, and a view's columns, have the types that the branches of a UNION agree on, not the first one's.
+        let logical = TypeCoercion::new().analyze(logical, context.state().config_options())?;
         let names = resolved.output_names(&logical);
         let reads_models = resolved.models;
         Ok(Draft { state: context.state(), scoring, logical, names, leaves, used, left_out, mode, reads_models })
@@ -249,8 +260,7 @@ impl Session {
 
     /// How the query scores: what missing models and failing rows mean here.
     async fn scoring(&mut self, text: &str, mode: Mode) -> Result<Arc<ScoreConfig>> {
-        let lower = text.to_lowercase();
-        let scores = crate::model::Function::ALL.iter().any(|f| lower.contains(f.name()));
+        let scores = crate::model::Function::ALL.iter().any(|function| calls(text, function.name()));
         let registry = if scores {
             let models = self.engine().models(&self.settings().models_topic).await?;
             models.caught_up().await?;
@@ -317,11 +327,36 @@ pub fn doubled(names: &[String]) -> Option<&String> {
     names.iter().find(|name| !seen.insert(name.as_str()))
 }
 
+/// Whether `text`, a query as printed, may call `function`.
+fn calls(text: &str, function: &str) -> bool {
+    let text = text.to_lowercase();
+    let ends_word = |before: &str| !before.ends_with(|c: char| c.is_alphanumeric() || c == '_');
+    text.match_indices(function).any(|(at, _)| {
+        let behind = &text[at + function.len()..];
+        ends_word(&text[..at]) && behind.trim_start_matches('"').trim_start().starts_with('(')
+    })
+}
+
 /// Keeps the query's say over which versions may go live, for as long as it runs.
 ///
 /// # Errors
 /// `User` for a name that is none.
 pub fn uses(registry: Option<&Arc<Registry>>, plan: &LogicalPlan) -> Result<Vec<UseGuard>> {
     let Some(registry) = registry else { return Ok(Vec::new()) };
-    checks_in(plan)?.into_iter().map(|(name, check)| Ok(registry.use_model(&ModelRef::parse(&name)?, check))).collect()
+    let mut uses = Vec::new();
+    for (name, check) in checks_in(plan)? {
+        let reference = ModelRef::parse(&name)?;
+        // A version may have gone live since the query was planned; the check decides only about those to come.
+        let unfit = match registry.snapshot().resolve(&reference, 0) {
+            Resolution::Live(model) => check(&model.loaded.signature).err(),
+            _ => None,
+        };
+        if let Some(difference) = unfit {
+            return Err(
+                Error::user(difference).hint("SELECT name, version, inputs FROM models; shows what each version takes.")
+            );
+        }
+        uses.push(registry.use_model(&reference, check));
+    }
+    Ok(uses)
 }

@@ -2,6 +2,7 @@
 //!
 //! Dropping the [`Rows`] of a follower stops it.
 
+use std::collections::BTreeSet;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -18,7 +19,9 @@ use tokio::sync::{mpsc, watch};
 use crate::connector::OffsetAt;
 use crate::error::{Error, Result};
 use crate::metrics::JobMetrics;
+use crate::model::UseGuard;
 use crate::sql::Emit;
+use crate::sql::settings::OnError;
 use crate::stream::driver::Driver;
 use crate::stream::lane::Policy;
 use crate::stream::scan::LeftOut;
@@ -110,17 +113,19 @@ impl Session {
             group: None,
             unset: OffsetAt::Latest,
             until_end: false,
-            budget: share_budget(settings.memory_budget, 0, 0).0,
+            budget: share_budget(settings.memory_budget, 0).0,
         };
         let opened = inputs.open(self.engine().broker()).await?;
-        for (topic, ends) in &opened.ends {
-            let list: Vec<String> = ends.iter().enumerate().map(|(p, end)| format!("{p}={end}")).collect();
+        let uses = super::plan::uses(planned.registry.as_ref(), &planned.logical)?;
+        for (topic, begins) in &opened.begins {
+            let list: Vec<String> = begins.iter().enumerate().map(|(p, offset)| format!("{p}={offset}")).collect();
             self.engine().notices().info(format!("following {topic} from {}", list.join(",")));
         }
         let count = lane_count(opened.partitions);
-        let (_, limit, pending_bytes) = share_budget(settings.memory_budget, settings.epoch_max_rows, count);
+        let (_, limit, pending_bytes) = share_budget(settings.memory_budget, settings.epoch_max_rows);
         let context: Arc<TaskContext> = planned.state.task_ctx();
-        let policy = Policy { job: "".into(), dead_letters: None, score_errors: BadRecords::Skip };
+        let score_errors = if settings.score_on_error == OnError::Fail { BadRecords::Fail } else { BadRecords::Skip };
+        let policy = Policy { job: "".into(), dead_letters: None, score_errors };
         let lanes = lanes(count, &planned.physical, &planned.leaves, &context, None, &policy)?;
         let (follower, rows) = mpsc::channel(16);
         let (stop, stopped) = watch::channel(false);
@@ -132,6 +137,7 @@ impl Session {
             registry: planned.registry,
             cell: planned.cell,
             metrics: Arc::new(JobMetrics::default()),
+            needs: BTreeSet::new(),
             fingerprint: String::new(),
             limit,
             pending_bytes,
@@ -144,7 +150,7 @@ impl Session {
             }),
         };
         let task = tokio::spawn(driver.run());
-        let following = Following { rows, task: Some(task), _stop: StopOnDrop(stop), left: emit.limit };
+        let following = Following { rows, task: Some(task), _stop: StopOnDrop(stop), _uses: uses, left: emit.limit };
         let out = Arc::clone(&schema);
         let stream = futures::stream::try_unfold(following, Following::next).map(move |batch| renamed(batch?, &out));
         Ok(Rows { schema, follows: true, stream: stream.boxed() })
@@ -156,6 +162,8 @@ struct Following {
     rows: mpsc::Receiver<RecordBatch>,
     task: Option<tokio::task::JoinHandle<Result<crate::stream::driver::End>>>,
     _stop: StopOnDrop,
+    /// The query's say over which versions may go live.
+    _uses: Vec<UseGuard>,
     left: Option<u64>,
 }
 

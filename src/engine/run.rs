@@ -59,8 +59,8 @@ pub struct Opened {
     pub partitions: usize,
     /// Where each topic begins without committed offsets.
     pub starts: Vec<(Arc<str>, Start)>,
-    /// The present ends of the topics, for people: `payments from 0=12,1=9`.
-    pub ends: Vec<(Arc<str>, Vec<i64>)>,
+    /// Where each topic's partitions begin if nothing is committed: `payments from 0=12,1=9`.
+    pub begins: Vec<(Arc<str>, Vec<i64>)>,
 }
 
 impl Inputs {
@@ -72,7 +72,7 @@ impl Inputs {
         let mut topics: Vec<TopicSource> = Vec::new();
         let mut feeds: Vec<Vec<usize>> = Vec::new();
         let mut properties = Options::default();
-        let (mut starts, mut ends_seen, mut partitions) = (Vec::new(), Vec::new(), 1);
+        let (mut starts, mut begins, mut partitions) = (Vec::new(), Vec::new(), 1);
         let mut others: Vec<Other<'_>> = Vec::new();
         for (leaf, table) in self.tables.iter().enumerate() {
             let Some(kafka) = table.kafka() else {
@@ -90,13 +90,25 @@ impl Inputs {
             let ends = broker.offsets(&topic.name, OffsetAt::Latest).await?;
             partitions = partitions.max(ends.len());
             let name: Arc<str> = topic.name.as_str().into();
-            // A follower that begins at "latest" begins at the very ends that it prints.
-            let start = match table.start(self.unset.clone()) {
-                Start::At(OffsetAt::Latest) => Start::Offsets((0..).zip(ends.iter().copied()).collect()),
-                start => start,
+            let wanted = table.start(self.unset.clone());
+            let begin = match &wanted {
+                Start::At(OffsetAt::Latest) => ends.clone(),
+                Start::At(at) => broker.offsets(&topic.name, at.clone()).await?,
+                Start::Offsets(offsets) => {
+                    let mut begin = broker.offsets(&topic.name, OffsetAt::Earliest).await?;
+                    for (place, offset) in (0..).zip(&mut begin) {
+                        *offset = offsets.get(&place).copied().unwrap_or(*offset);
+                    }
+                    begin
+                }
             };
-            starts.push((Arc::clone(&name), table.start(self.unset.clone())));
-            ends_seen.push((Arc::clone(&name), ends.clone()));
+            // What begins at "latest" begins at the very offsets that are printed.
+            let start = match &wanted {
+                Start::At(OffsetAt::Latest) => Start::Offsets((0..).zip(begin.iter().copied()).collect()),
+                start => start.clone(),
+            };
+            starts.push((Arc::clone(&name), wanted));
+            begins.push((Arc::clone(&name), begin));
             topics.push(TopicSource { topic: name, start, ends: self.until_end.then_some(ends), partitions: None });
             feeds.push(vec![leaf]);
             for (key, value) in kafka.properties.iter() {
@@ -123,7 +135,7 @@ impl Inputs {
             let committed = position.map(|p| p.metadata.clone());
             inputs.push(Input { source, topics: vec![name], feeds: vec![leaves], committed, finished: false });
         }
-        Ok(Opened { inputs, partitions, starts, ends: ends_seen })
+        Ok(Opened { inputs, partitions, starts, begins })
     }
 
     /// How far the job got in sources that are no topics.
@@ -165,8 +177,8 @@ pub fn lane_count(partitions: usize) -> usize {
 ///
 /// The rest is room for what epochs make of their rows: columns, features, scores.
 #[must_use]
-pub fn share_budget(budget: usize, rows: usize, lanes: usize) -> (usize, Limit, usize) {
-    (budget / 4, Limit { rows: rows * lanes, bytes: (budget / 16).max(64 << 10) }, budget / 4)
+pub fn share_budget(budget: usize, rows: usize) -> (usize, Limit, usize) {
+    (budget / 4, Limit { rows, bytes: (budget / 16).max(64 << 10) }, budget / 4)
 }
 
 /// The consumer group of a job: characters that a group cannot have become `-`.

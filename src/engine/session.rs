@@ -146,7 +146,7 @@ impl Session {
                 let draft = self.draft(&query, super::plan::Mode::Follow).await?;
                 let fields = resolve::fields_of(draft.logical.schema().as_arrow(), &draft.names);
                 let view = View { name: name.clone(), query, fields, text: text.clone() };
-                self.views.insert(name.to_lowercase(), view);
+                self.replace(&name.to_lowercase(), |session, key| drop(session.views.insert(key, view)));
                 Ok(done("CREATE VIEW"))
             }
             Statement::Drop { kind, name, if_exists } => self.drop_object(*kind, &name.text, *if_exists),
@@ -187,15 +187,16 @@ impl Session {
             return Ok(true);
         }
         if or_replace && key != "models" {
-            self.free(&key, name)?;
+            // What was there goes only when its successor is known to work.
+            self.check_unused(&key, name)?;
             return Ok(false);
         }
         Err(Error::user(format!("{what} \"{name}\" exists already"))
             .hint(format!("Choose another name, or DROP {} {name};", what.to_uppercase())))
     }
 
-    /// Forgets a table or view, unless a job uses it.
-    fn free(&mut self, key: &str, name: &str) -> Result<()> {
+    /// Refuses to let go of a table that a job uses.
+    fn check_unused(&self, key: &str, name: &str) -> Result<()> {
         if let Some(table) = self.tables.get(key) {
             let topic = &table.rows.topic;
             let user =
@@ -205,9 +206,14 @@ impl Session {
                 return Err(error.hint(format!("Stop it first: STOP JOB '{}';", job.name())));
             }
         }
+        Ok(())
+    }
+
+    /// Forgets what is called `key`, and lets `add` take the place.
+    pub(super) fn replace(&mut self, key: &str, add: impl FnOnce(&mut Self, String)) {
         self.tables.remove(key);
         self.views.remove(key);
-        Ok(())
+        add(self, key.to_owned());
     }
 
     fn drop_object(&mut self, kind: ObjectKind, name: &str, if_exists: bool) -> Result<Outcome> {
@@ -221,7 +227,8 @@ impl Session {
             }
         };
         if there {
-            self.free(&key, name)?;
+            self.check_unused(&key, name)?;
+            self.replace(&key, |_, _| ());
         } else if !if_exists {
             let error = Error::user(format!("no {what} \"{name}\""));
             return Err(match did_you_mean(name, &format!("{what}s"), names.iter().map(String::as_str)) {

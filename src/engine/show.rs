@@ -61,8 +61,6 @@ impl Session {
                     ["name", "status", "rows_in", "rows_out", "lag", "dead_letters", "epochs", "epoch_p99_us", "models"];
                 let rows = self.jobs.iter().map(|job| {
                     let counts = job.metrics();
-                    let models: Vec<String> =
-                        counts.models.iter().map(|(name, version)| format!("{name}:{version}")).collect();
                     vec![
                         some(job.name()),
                         some(job.status().to_string()),
@@ -72,7 +70,7 @@ impl Session {
                         some(counts.dead_letters.to_string()),
                         some(counts.epochs.to_string()),
                         some(counts.epoch_p99_us.to_string()),
-                        some(models.join(", ")),
+                        some(counts.models_text()),
                     ]
                 });
                 texts(&names, rows.collect())
@@ -176,7 +174,8 @@ impl Session {
             self.engine().notices().info(format!("columns found:\n{};", definition.to_sql()));
         }
         let table = Table::new(definition, self.base()).await?;
-        self.tables.insert(table.definition.name.to_lowercase(), Arc::new(table));
+        let key = table.definition.name.to_lowercase();
+        self.replace(&key, |session, key| drop(session.tables.insert(key, Arc::new(table))));
         Ok(done("CREATE TABLE"))
     }
 

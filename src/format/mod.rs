@@ -162,19 +162,27 @@ fn project(schema: &SchemaRef, projection: &[usize]) -> Result<SchemaRef> {
 #[derive(Debug)]
 struct Texts<'a> {
     values: &'a BinaryArray,
-    /// The bytes of all values, if all of them together are UTF-8.
+    /// The bytes of all values, if all of them together are UTF-8. A slice's are only its own part of the buffer.
     all: Option<&'a str>,
+    /// Where that part begins in the buffer.
+    base: usize,
 }
 
 impl<'a> Texts<'a> {
     fn new(values: &'a BinaryArray) -> Self {
-        Self { values, all: std::str::from_utf8(values.value_data()).ok() }
+        let place = |offset: Option<&i32>| offset.and_then(|o| usize::try_from(*o).ok()).unwrap_or(0);
+        let offsets = values.value_offsets();
+        let base = place(offsets.first());
+        let bytes = values.value_data().get(base..place(offsets.last())).unwrap_or_default();
+        Self { values, all: std::str::from_utf8(bytes).ok(), base }
     }
     /// The value at `index` (not null, below the length) as text; `None` if it is not UTF-8.
     fn get(&self, index: usize) -> Option<&'a str> {
         match self.all {
             Some(all) => {
-                let end = |i: usize| self.values.value_offsets().get(i).and_then(|o| usize::try_from(*o).ok());
+                let end = |i: usize| {
+                    self.values.value_offsets().get(i).and_then(|o| usize::try_from(*o).ok()?.checked_sub(self.base))
+                };
                 // Also `None` where a character is cut in two by the values' border.
                 all.get(end(index)?..end(index + 1)?)
             }

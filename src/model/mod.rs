@@ -38,7 +38,7 @@ pub use stats::{Stats, StatsReading};
 pub use versions::{Applied, Change, Check, Numbering, Status};
 pub use view::View;
 
-use crate::error::{BoxError, ErrorKind, Explain, did_you_mean};
+use crate::error::{BoxError, ErrorKind, Explain, nearest};
 
 /// All formats of models, in the order in which their `sniff` is asked.
 pub const MODEL_FORMATS: &[&dyn ModelFormat] = &[&onnx::Onnx];
@@ -247,8 +247,11 @@ impl Explain for ModelError {
             Self::BadName { .. } => {
                 Some("Use letters, digits, \"_\", \".\" and \"-\"; a version follows a colon: 'fraud:7'.".to_owned())
             }
-            Self::Missing { name, known, .. } => did_you_mean(name, "models", known.iter().map(String::as_str))
-                .or_else(|| Some(format!("Publish it: vatic publish {name} FILE"))),
+            Self::Missing { name, known, .. } if known.is_empty() => Some(format!("Publish it: vatic publish {name} FILE")),
+            Self::Missing { name, known, .. } => {
+                let near = nearest(name, known.iter().map(String::as_str)).map(|n| format!("Did you mean \"{n}\"? "));
+                Some(format!("{}There are: {}.", near.unwrap_or_default(), known.join(", ")))
+            }
             Self::Unusable { .. } => Some("Publish a version that loads; SELECT * FROM models shows them all.".to_owned()),
             Self::Load { .. } | Self::Run { .. } => None,
         }

@@ -17,7 +17,7 @@ pub const SETTINGS: &[OptionSpec] = &[
         "64MB",
         "What records read ahead, epochs in flight and outputs of a job may hold together.",
     ),
-    spec("epoch.max_rows", "a number", "8192", "How many rows an epoch takes at most."),
+    spec("epoch.max_rows", "a number", "16384", "How many rows an epoch takes at most, over all lanes."),
     spec("models.topic", "a topic's name", "models", "The topic that models are published on."),
     spec(
         "score.missing",
@@ -82,7 +82,7 @@ impl Default for Settings {
             job_name: None,
             delivery: Delivery::ExactlyOnce,
             memory_budget: 64 << 20,
-            epoch_max_rows: 8192,
+            epoch_max_rows: 16384,
             models_topic: "models".to_owned(),
             score_missing: None,
             score_on_error: OnError::DeadLetter,

@@ -11,10 +11,10 @@
 //! must not fall behind. Everything that waits (read ahead, in epochs, for a commit) is bounded by one budget: when commits
 //! are slow the loop stops taking, the sources' read-ahead fills, and they stop too.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use arrow::array::RecordBatch;
 use futures::FutureExt;
@@ -27,7 +27,7 @@ use crate::connector::{Assignment, Chunk, Commit, Committed, Cut, Event, Limit, 
 use crate::error::{Error, Result};
 use crate::format::Reason;
 use crate::metrics::JobMetrics;
-use crate::model::{ModelRef, Registry, Resolution, Snapshot, View};
+use crate::model::{ModelRef, Registry, Snapshot, View};
 use crate::stream::epoch_context::{EpochCell, EpochContext};
 use crate::stream::lane::{Lane, LaneOutput};
 use crate::stream::scan::offset_of;
@@ -49,6 +49,8 @@ pub struct Driver {
     pub cell: Arc<EpochCell>,
     /// Its counters.
     pub metrics: Arc<JobMetrics>,
+    /// The models that the query must have, if in the versions that earlier epochs used; others give NULL where they are missing.
+    pub needs: BTreeSet<String>,
     /// The query's fingerprint, kept in the epoch records.
     pub fingerprint: String,
     /// How much one epoch takes.
@@ -79,6 +81,8 @@ pub struct Input {
 pub trait Observer: Send + Sync {
     /// The query reads these partitions from now on; `topic` by the assignment's input.
     fn assigned(&self, _topics: &[Arc<str>], _assignments: &[Assignment]) {}
+    /// The query reads nothing until something is there.
+    fn waiting(&self, _what: &str) {}
     /// An earlier run of the job was of another query.
     fn changed_query(&self) {}
     /// Records were at fault; `first` says where and what.
@@ -275,8 +279,10 @@ impl Driver {
             }
         }
         let outputs = self.run_lanes(shares, rows_in, now).await?;
-        run.floors.extend(view.used());
-        self.metrics.models(&run.floors);
+        let used: BTreeMap<String, u64> = view.used().into_iter().collect();
+        self.metrics.models(&used);
+        // A pinned version needs no floor.
+        run.floors.extend(used.into_iter().filter(|(name, _)| !name.contains(':')));
 
         let mut rows_out = 0;
         for lane in outputs {
@@ -379,11 +385,27 @@ impl Driver {
                 *floor = version.max(*floor);
             }
         }
-        let Some(registry) = &self.registry else { return Ok(()) };
-        for (name, version) in &run.floors {
-            if let Ok(reference) = ModelRef::parse(&format!("{name}:{version}")) {
-                // A version that can no longer be loaded is no reason to stop: the view then answers as for any name.
-                let _: Resolution = registry.ready(&reference).await;
+        let Some(registry) = self.registry.clone() else { return Ok(()) };
+        for (name, floor) in &run.floors {
+            let Ok(reference) = ModelRef::parse(name) else { continue };
+            let mut changes = registry.watch();
+            let mut said = false;
+            // A name from a column gives NULL where there is no such version; one that the query must have is waited for.
+            while let Err(absent) = registry.ready_from(&reference, *floor).await.model().map(|_| ()) {
+                if !self.needs.contains(name) {
+                    break;
+                }
+                if !std::mem::replace(&mut said, true) {
+                    self.observer.waiting(&format!(
+                        "version {floor} of model \"{name}\" was used before and is not there now: {absent}"
+                    ));
+                }
+                changes.borrow_and_update();
+                tokio::select! {
+                    () = stopped(&mut self.stop) => return Ok(()),
+                    () = tokio::time::sleep(LOOK_AGAIN) => {}
+                    _ = changes.changed() => tokio::time::sleep(PAUSE).await,
+                }
             }
         }
         Ok(())
@@ -425,6 +447,10 @@ impl Driver {
         }
     }
 }
+
+/// How often a model that is waited for is asked for again, and how long a change of the registry settles before.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+const PAUSE: Duration = Duration::from_millis(50);
 
 async fn stopped(stop: &mut watch::Receiver<bool>) {
     if stop.wait_for(|stop| *stop).await.is_err() {

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use arrow::array::{Array, AsArray, RecordBatch};
 use datafusion::error::DataFusionError;
 use datafusion::execution::TaskContext;
-use datafusion::physical_plan::{ExecutionPlan, collect, execution_plan::reset_plan_states};
+use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties, execution_plan::reset_plan_states};
 use futures::FutureExt;
 
 use crate::config::Options;
@@ -111,7 +111,7 @@ impl Lane {
         }
         self.plan = reset_plan_states(Arc::clone(&self.plan)).map_err(Error::from)?;
         // A function that panics on a value concerns that value's record, and not the job.
-        let run = AssertUnwindSafe(collect(Arc::clone(&self.plan), Arc::clone(&self.context))).catch_unwind();
+        let run = AssertUnwindSafe(execute(Arc::clone(&self.plan), Arc::clone(&self.context))).catch_unwind();
         let batches = run.await.map_err(panicked)?.map_err(row_error)?;
         let rows: usize = batches.iter().map(RecordBatch::num_rows).sum();
         match &mut self.writer {
@@ -162,6 +162,17 @@ impl Lane {
     }
 }
 
+/// All rows of one execution. The branches of a UNION ALL run one after the other, on this task: an attempt that fails
+/// leaves nothing behind that could touch the inputs of the next, and the order is the same every time.
+async fn execute(plan: Arc<dyn ExecutionPlan>, context: Arc<TaskContext>) -> Result<Vec<RecordBatch>, DataFusionError> {
+    let mut batches = Vec::new();
+    for partition in 0..plan.output_partitioning().partition_count() {
+        let stream = plan.execute(partition, Arc::clone(&context))?;
+        batches.extend(datafusion::physical_plan::common::collect(stream).await?);
+    }
+    Ok(batches)
+}
+
 fn row_error(error: DataFusionError) -> RowError {
     let reason = if is_score_failure(&error) { Reason::Score } else { Reason::Expression };
     // What libraries throw through DataFusion (a pattern that is no regular expression) is about the values they were given.
@@ -194,6 +205,15 @@ fn halves(chunks: &[Chunk]) -> Option<(Vec<Chunk>, Vec<Chunk>)> {
         }
     }
     Some((first, second))
+}
+
+/// An error's text, cut where it repeats the data: it goes into a header and onto a screen.
+fn shortened(text: &str) -> String {
+    const ENOUGH: usize = 2_000;
+    match text.char_indices().nth(ENOUGH) {
+        Some((at, _)) => format!("{}...", &text[..at]),
+        None => text.to_owned(),
+    }
 }
 
 /// One record's fault and what its table wants done.
@@ -238,7 +258,7 @@ impl Letters {
             return Ok(());
         }
         done.bad[fault.reason as usize] += 1;
-        done.first_bad.get_or_insert_with(|| format!("{}: {}", place(topic, partition, offset), fault.error));
+        done.first_bad.get_or_insert_with(|| format!("{}: {}", place(topic, partition, offset), shortened(fault.error)));
         if fault.policy == BadRecords::Skip || self.policy.dead_letters.is_none() {
             return Ok(());
         }
@@ -255,7 +275,7 @@ impl Letters {
             ("vatic.offset", offset.to_string()),
             ("vatic.timestamp", timestamp.to_string()),
             ("vatic.reason", fault.reason.as_str().to_owned()),
-            ("vatic.error", fault.error.to_owned()),
+            ("vatic.error", shortened(fault.error)),
         ];
         let entries = original.headers.as_ref().map(|h| h.value(0));
         let own = entries.iter().flat_map(|entries| {

@@ -296,12 +296,20 @@ fn internal(error: arrow::error::ArrowError) -> Error {
 /// A record as an error names it: `topic "payments" partition 3 offset 41`.
 #[must_use]
 pub fn place(topic: &str, partition: Partition, offset: i64) -> String {
-    format!("topic \"{topic}\" partition {partition} offset {offset}")
+    match topic.split_once(':') {
+        // A topic's name has no colon: this is a source of its own.
+        Some((kind, name)) => format!("{kind} \"{name}\" row {offset}"),
+        None => format!("topic \"{topic}\" partition {partition} offset {offset}"),
+    }
 }
 
 /// The error that a bad record is where bad records end the query.
 #[must_use]
 pub fn bad_record_error(topic: &str, partition: Partition, offset: i64, reason: Reason, error: &str) -> Error {
     let error = Error::data(format!("{}: {error} ({})", place(topic, partition, offset), reason.as_str()));
-    error.hint("Correct the record's producer, or set bad_records = 'dead_letter' to keep such records aside.")
+    error.hint(match reason {
+        Reason::Score => "SET score.on_error = 'dead_letter' keeps such records aside; 'null' gives them NULL.",
+        Reason::TooLarge => "Raise the topic's max.message.bytes, write fewer columns, or set bad_records = 'dead_letter'.",
+        _ => "Correct the record's producer, or set bad_records = 'dead_letter' to keep such records aside.",
+    })
 }

@@ -54,7 +54,7 @@ pub struct TopicWriter {
     next_partition: Partition,
 }
 
-/// Room for a record's own fields in Kafka's batch format, taken off the topic's limit.
+/// Room for a record's own fields and its batch's head, taken off the topic's limit: what any broker counts, and a little more.
 const OVERHEAD: usize = 128;
 
 impl TopicWriter {
@@ -143,7 +143,8 @@ impl TopicWriter {
     /// One comparison for the whole batch where even all of it together is small enough.
     fn check_sizes(&self, records: &Records) -> Result<(), RowError> {
         let limit = self.spec.max_message_bytes.saturating_sub(OVERHEAD);
-        if records.bytes() <= limit {
+        let headers = records.headers.as_ref().map_or(0, |headers| headers.entries().get_array_memory_size());
+        if records.bytes() + headers <= limit {
             return Ok(());
         }
         for row in 0..records.len() {
@@ -215,10 +216,10 @@ fn length(array: &BinaryArray, row: usize) -> usize {
 }
 
 fn header_bytes(headers: &MapArray, row: usize) -> usize {
+    const LENGTHS: usize = 10;
     let entries = headers.value(row);
-    (0..entries.len())
-        .map(|i| entries.column(0).as_string::<i32>().value(i).len() + length(entries.column(1).as_binary(), i))
-        .sum()
+    let size = |i| entries.column(0).as_string::<i32>().value(i).len() + length(entries.column(1).as_binary(), i) + LENGTHS;
+    (0..entries.len()).map(size).sum()
 }
 
 /// Why some row of a batch cannot be written or computed; which one, only trying smaller batches can tell.

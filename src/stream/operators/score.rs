@@ -412,7 +412,12 @@ impl Work {
         }
         let model = match resolution.model() {
             Ok(model) => model,
-            Err(error) if missing == Missing::Error => return Err(Error::from(error).into()),
+            // Not the row's fault, whatever the reason is that there is no model: nothing to be put aside.
+            Err(error) if missing == Missing::Error => {
+                let told = Error::user(error.to_string());
+                let hint = crate::error::Explain::hint(&error);
+                return Err(hint.map_or(told.clone(), |hint| told.hint(hint)).into());
+            }
             Err(error) => {
                 self.config.notices.once(format!("missing {name}"), || format!("{error}: its scores are NULL"));
                 return Ok(group.nulls());
