@@ -360,9 +360,8 @@ pub(super) async fn wait_for(
         // Looking is itself a change of the registry, so a pause comes first; a change that falls into it is seen after it.
         changes.borrow_and_update();
         tokio::time::sleep(Duration::from_millis(50)).await;
-        match tokio::time::timeout(Duration::from_secs(1), changes.changed()).await {
-            Ok(Err(_)) => return Err(absent),
-            Ok(Ok(())) | Err(_) => {}
+        if let Ok(Err(_)) = tokio::time::timeout(Duration::from_secs(1), changes.changed()).await {
+            return Err(absent);
         }
     }
 }
