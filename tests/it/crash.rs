@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::process::Stdio;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use nix::sys::signal::Signal;
@@ -17,6 +17,10 @@ use crate::harness::{Place, Running};
 use crate::letters::lookup_model;
 
 const PARTITIONS: i64 = 8;
+/// Lines of input for each kill.
+const LINES: u64 = 200;
+/// No more lines.
+const THE_END: u64 = u64::MAX;
 
 /// Steele, Lea and Flood's SplitMix64: numbers that look random and repeat.
 struct Random(u64);
@@ -99,19 +103,26 @@ fn a_job_killed_at_any_moment_writes_each_input_exactly_once() {
     place.file("dst.sql", query("dst"));
     place.file("calm.sql", query("calm"));
 
-    let done = AtomicBool::new(false);
+    // So many lines may be produced by now: a few for each kill, or on a slow machine they would pile up.
+    let allowed = AtomicU64::new(LINES);
     let (mut progress, mut killed) = (BTreeSet::new(), 0);
     let sent = std::thread::scope(|scope| {
-        let done = &done;
+        let allowed = &allowed;
         let mut command = place.command(&["produce", "src", "--key-separator", "|"]);
         let mut producer = command.stdin(Stdio::piped()).spawn().unwrap();
         let producing = scope.spawn(move || {
             let mut lines = producer.stdin.take().unwrap();
             let mut sent = 0;
-            while !done.load(Ordering::Relaxed) {
-                let batch: String = (sent..sent + 10).map(|id| line(id) + "\n").collect();
-                lines.write_all(batch.as_bytes()).unwrap();
-                sent += 10;
+            loop {
+                match allowed.load(Ordering::Relaxed) {
+                    THE_END => break,
+                    allowed if sent < allowed => {
+                        let batch: String = (sent..sent + 10).map(|id| line(id) + "\n").collect();
+                        lines.write_all(batch.as_bytes()).unwrap();
+                        sent += 10;
+                    }
+                    _ => {}
+                }
                 std::thread::sleep(Duration::from_millis(10));
             }
             drop(lines);
@@ -119,8 +130,9 @@ fn a_job_killed_at_any_moment_writes_each_input_exactly_once() {
             sent
         });
         // Whatever goes wrong here, the producer must be told to end.
-        let finish = Finish(done);
+        let finish = Finish(allowed);
         for kill in 0..kills {
+            allowed.fetch_add(LINES, Ordering::Relaxed);
             let written = if kill % 5 == 4 { place.records("dst").len() } else { 0 };
             let mut job: Running = place.start(&["run", "dst.sql"]);
             // Two of five are killed while they start, two when they have begun to read; the fifth gets as far as a commit, or
@@ -170,10 +182,10 @@ fn a_job_killed_at_any_moment_writes_each_input_exactly_once() {
 }
 
 /// Ends the production, also when the test fails.
-struct Finish<'a>(&'a AtomicBool);
+struct Finish<'a>(&'a AtomicU64);
 
 impl Drop for Finish<'_> {
     fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
+        self.0.store(THE_END, Ordering::Relaxed);
     }
 }
