@@ -1,9 +1,11 @@
 //! The subcommands as people use them: what they print, where, and their exit codes.
 
+use std::io::Write;
+
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
-use crate::harness::{Ended, Place, model};
+use crate::harness::{Ended, Place, Running, model};
 
 /// The words of a line, as an aligned table has them.
 fn words(line: &str) -> Vec<&str> {
@@ -295,8 +297,7 @@ fn the_broker_is_an_option_or_a_variable_and_must_be_there() {
     let place = Place::new();
     place.ok(&["--broker", "embedded:one", "topic", "create", "t1"]);
     place.ok(&["topic", "create", "t2", "--broker", "embedded:two"]);
-    let list =
-        |broker: &str| crate::harness::Running::spawn(place.command(&["topic", "list"]).env("VATIC_BROKER", broker)).end();
+    let list = |broker: &str| Running::spawn(place.command(&["topic", "list"]).env("VATIC_BROKER", broker)).end();
     assert!(list("embedded:one").out.contains("t1"));
     assert!(list("embedded:two").out.contains("t2") && !list("embedded:two").out.contains("t1"));
     assert_eq!(list("nonsense").code, 2);
@@ -379,5 +380,19 @@ fn a_reader_that_leaves_ends_it_quietly() {
         let ended = child.wait_with_output().unwrap();
         assert_eq!(ended.status.code(), Some(0), "{ended:?}");
         assert_eq!(String::from_utf8_lossy(&ended.stderr).matches("error").count(), 0, "{ended:?}");
+    }
+}
+
+#[test]
+fn produce_is_ended_by_a_signal_with_what_it_read_committed() {
+    let place = Place::new();
+    for (lines, signal, code) in [(1, Signal::SIGINT, 130), (2, Signal::SIGTERM, 143)] {
+        let mut command = place.command(&["produce", "t"]);
+        let (running, mut input) = Running::with_input(&mut command);
+        input.write_all(b"a line\n").unwrap();
+        place.await_records("t", lines);
+        let ended = running.stop(signal);
+        assert_eq!((ended.code, ended.out.as_str()), (code, ""), "{ended:#?}");
+        assert!(ended.err.ends_with("produced 1 record to \"t\"\n"), "{ended:#?}");
     }
 }

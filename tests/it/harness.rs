@@ -6,7 +6,7 @@
 
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -66,9 +66,10 @@ impl Place {
 
     /// Runs `vatic args... < input` to its end.
     pub fn piped(&self, args: &[&str], input: &str) -> Ended {
-        let mut running = Running::spawn(self.command(args).stdin(Stdio::piped()));
+        let (running, mut stdin) = Running::with_input(&mut self.command(args));
         // A process that ends early does not read it all.
-        let _ = running.child.stdin.take().unwrap().write_all(input.as_bytes());
+        let _ = stdin.write_all(input.as_bytes());
+        drop(stdin);
         running.end()
     }
 
@@ -145,6 +146,13 @@ impl Running {
             collect(child.stderr.take().unwrap(), Arc::clone(&err)),
         ];
         Self { child, out, err, readers }
+    }
+
+    /// Spawns a process that reads what is written here.
+    pub fn with_input(command: &mut Command) -> (Self, ChildStdin) {
+        let mut running = Self::spawn(command.stdin(Stdio::piped()));
+        let stdin = running.child.stdin.take().unwrap();
+        (running, stdin)
     }
 
     /// Its process id.

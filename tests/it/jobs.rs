@@ -37,6 +37,8 @@ fn until_end_reads_what_there_is_and_goes_on_from_there() {
     assert_eq!(lines[1], begin);
     assert_eq!(lines[2], "job \"copy.dst\" finished: 3 rows in, 3 out, 0 dead letters");
     assert_eq!(ids(&place, "dst"), [1, 2, 3]);
+    // The dead letters' topic is there from the start, whether it is needed or not.
+    assert_eq!(place.records("vatic-dead-letters").len(), 0);
 
     let second = place.vatic(&["run", "--until-end", "copy.sql"]);
     assert_eq!(second.code, 0);
@@ -382,7 +384,7 @@ fn csv_and_raw_topics_are_read_and_written() {
         place.rows("CREATE TABLE w (b BYTEA) WITH (format = 'raw'); SELECT b FROM w LIMIT 1"),
         [json!({"b": "eA=="})]
     );
-    assert_eq!(place.rows("SELECT * FROM topic('w')").len(), 2);
+    assert_eq!(place.rows("SELECT * FROM topic('w')").len(), 3);
 }
 
 #[test]
@@ -404,6 +406,10 @@ fn a_job_without_its_model_waits_for_it() {
     let mut job = place.start(&["run", "wait.sql"]);
     job.says("no model \"fraud\" on topic \"models\"; the job reads nothing until there is one. Did you mean \"fruad\"?");
     assert_eq!(place.records("scored").len(), 0);
+    // What waits can be stopped, and begins anew.
+    assert_eq!(job.stop(Signal::SIGINT).code, 130);
+    let mut job = place.start(&["run", "wait.sql"]);
+    job.says("the job reads nothing until there is one");
     place.ok(&["publish", "fraud", &crate::harness::model("fraud_v1.onnx")]);
     place.await_records("scored", 1);
     let ended = job.stop(Signal::SIGINT);

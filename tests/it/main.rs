@@ -4,8 +4,11 @@
 
 mod cli;
 mod conformance;
+mod crash;
 mod docs;
 mod embedded;
 mod harness;
 mod jobs;
+mod letters;
 mod structure;
+mod terminal;
