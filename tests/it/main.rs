@@ -2,13 +2,19 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod budget;
 mod cli;
 mod conformance;
 mod crash;
 mod docs;
 mod embedded;
+mod epochs;
 mod harness;
 mod jobs;
 mod letters;
+mod models;
+mod models_cli;
+mod rig;
 mod structure;
+mod swap;
 mod terminal;

@@ -33,6 +33,26 @@ pub fn constant_model(value: f32, inputs: usize) -> Vec<u8> {
     encoded(graph)
 }
 
+/// An ONNX model that takes one BIGINT `i` and answers `values[i]`; an `i` beyond them is an error of its row.
+pub fn picking_model(values: &[f32]) -> Vec<u8> {
+    let table = TensorProto {
+        name: "table".to_owned(),
+        data_type: DataType::Float as i32,
+        dims: vec![values.len() as i64],
+        float_data: values.to_vec(),
+        ..TensorProto::default()
+    };
+    let graph = GraphProto {
+        name: "picking".to_owned(),
+        node: vec![node("Gather", &["table", "i"], "y")],
+        initializer: vec![table],
+        input: vec![matrix_of("i", DataType::Int64, 1)],
+        output: vec![matrix("y", 1)],
+        ..GraphProto::default()
+    };
+    encoded(graph)
+}
+
 /// The file that holds `graph`.
 pub fn encoded(graph: GraphProto) -> Vec<u8> {
     let model = ModelProto {
@@ -67,9 +87,14 @@ pub fn ints(name: &str, values: &[i64]) -> AttributeProto {
 
 /// A FLOAT input or output of shape `[N, columns]`.
 pub fn matrix(name: &str, columns: usize) -> ValueInfoProto {
+    matrix_of(name, DataType::Float, columns)
+}
+
+/// An input or output of shape `[N, columns]`.
+pub fn matrix_of(name: &str, elements: DataType, columns: usize) -> ValueInfoProto {
     let dim = |value| Dimension { value: Some(value), ..Dimension::default() };
     let shape = TensorShapeProto { dim: vec![dim(Dim::DimParam("N".to_owned())), dim(Dim::DimValue(columns as i64))] };
-    let tensor = Tensor { elem_type: DataType::Float as i32, shape: Some(shape) };
+    let tensor = Tensor { elem_type: elements as i32, shape: Some(shape) };
     let kind = TypeProto { value: Some(Value::TensorType(tensor)), ..TypeProto::default() };
     ValueInfoProto { name: name.to_owned(), r#type: Some(kind), ..ValueInfoProto::default() }
 }

@@ -15,6 +15,7 @@ use super::*;
 use crate::model::{Input, Kind};
 
 #[path = "../../../tests/it/models.rs"]
+#[allow(dead_code)] // The integration tests use more of it.
 mod made;
 use made::{constant_model, encoded, ints, matrix, node};
 
