@@ -136,9 +136,9 @@ impl Demo {
         self.out
             .line(&format!("{} card payments, 2,000 per second, scored by SQL while the model changes.\n", grouped(ROWS)))?;
         self.publish(FRAUD_V1, "a logistic regression").await?;
-        self.start("payments", PAYMENTS, "a generator fills the topic payments, 4 partitions").await?;
-        self.start("scored", SCORED, "predict('fraud', ...) of every payment, to topic scored").await?;
-        self.start("alerts", ALERTS, "risk > 0.5 and amount >= 20, to topic alerts").await?;
+        self.start("payments", PAYMENTS, "to topic payments, 4 partitions").await?;
+        self.start("scored", SCORED, "predict(...) each one, to topic scored").await?;
+        self.start("alerts", ALERTS, "risk > 0.5, amount >= 20, to topic alerts").await?;
         self.watch().await?;
         for job in self.jobs.iter().skip(1) {
             job.stop(); // the generator's has ended

@@ -4,8 +4,10 @@
 
 mod cli;
 mod conformance;
+mod demo;
 mod docs;
 mod embedded;
 mod harness;
 mod jobs;
+mod queries;
 mod structure;
