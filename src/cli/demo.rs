@@ -172,8 +172,8 @@ impl Demo {
 
     /// Shows scored payments as they come, publishes the second version half-way, and ends when all are scored.
     async fn watch(&mut self) -> Result<()> {
-        self.out.line("\nScored payments as they come in topic scored, by turns the newest and the riskiest:\n")?;
-        self.out.line("    time  payment  card         amount   hour   distance  last hour   risk  model")?;
+        self.out.line("\nScored payments from topic scored, by turns the newest and the riskiest:\n")?;
+        self.out.line("   time payment  card       amount  hour distance  recent   risk  model")?;
         self.out.flush()?;
         let mut session = self.engine.session();
         let Outcome::Rows(mut rows) = last(&mut session, FOLLOW, "demo").await? else {
@@ -267,9 +267,9 @@ async fn publish(engine: &Arc<Engine>, model: &'static [u8]) -> Result<String> {
     Ok(format!("{}:{}", it.name, it.version))
 }
 
-/// Seconds since the demo began, 8 characters wide.
+/// Seconds since the demo began, 7 characters wide.
 fn clock(elapsed: Duration) -> String {
-    format!("{:>6.1} s", elapsed.as_secs_f64())
+    format!("{:>5.1} s", elapsed.as_secs_f64())
 }
 
 /// A scored payment.
@@ -314,7 +314,7 @@ impl Payment {
             (risk, String::new())
         };
         format!(
-            "{} {:>8}  {:<9} {:>9.2}  {:0>2}:00  {:>6.0} km  {:>9}  {risk}  fraud:{}{alert}",
+            "{} {:>7}  {:<8} {:>8.2}  {:>2} h  {:>4.0} km  {:>6}  {risk}  fraud:{}{alert}",
             clock(at),
             self.id,
             self.card,
