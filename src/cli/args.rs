@@ -91,6 +91,9 @@ pub enum Command {
     /// List, create, describe and delete topics.
     #[command(subcommand)]
     Topic(TopicCommand),
+    /// Watch SQL score a stream while a better model goes live in it; takes some ten seconds.
+    #[command(after_help = DEMO_EXAMPLES)]
+    Demo(DemoArgs),
     /// Print a completion script for a shell.
     #[command(after_help = "Example:\n  vatic completions bash > ~/.local/share/bash-completion/completions/vatic")]
     Completions {
@@ -128,6 +131,22 @@ Examples:
 const CONSUME_EXAMPLES: &str = "Examples:
   vatic consume payments | head
   vatic consume payments --follow --json";
+
+const DEMO_EXAMPLES: &str =
+    "The demo has an embedded broker of its own, whatever --broker says. At its end it prints commands
+that look into its topics.
+
+Examples:
+  vatic demo
+  vatic demo --keep ./payments-demo";
+
+/// `vatic demo`.
+#[derive(Debug, Args)]
+pub struct DemoArgs {
+    /// Keep the demo's topics in this directory, which must be new or empty [default: a temporary one]
+    #[arg(long, value_name = "DIR")]
+    pub keep: Option<PathBuf>,
+}
 
 /// `vatic run`.
 #[derive(Debug, Args)]

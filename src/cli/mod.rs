@@ -1,4 +1,5 @@
-//! The command line: `vatic run`, `sql`, `shell`, `publish`, `produce`, `consume`, `topic`, `completions`.
+//! The command line: `vatic run`, `sql`, `shell`, `publish`, `produce`, `consume`, `topic`, `demo`,
+//! `completions`.
 //!
 //! ```text
 //! args ─► Context (engine's config, ui, signals) ─► one module per subcommand ─► Result ─► exit code
@@ -10,6 +11,7 @@
 
 pub mod args;
 mod consume;
+mod demo;
 mod errors;
 mod output;
 mod produce;
@@ -131,6 +133,7 @@ fn dispatch(cx: &Context, runtime: &Runtime, command: Command) -> Result<()> {
         Command::Produce(args) => runtime.block_on(produce::produce(cx, &args)),
         Command::Consume(args) => runtime.block_on(cx.until_signal(consume::consume(cx, &args))),
         Command::Topic(command) => runtime.block_on(cx.until_signal(topic::topic(cx, command))),
+        Command::Demo(args) => runtime.block_on(demo::demo(cx, &args)),
         Command::Completions { .. } => Ok(()), // answered before anything was opened
     }
 }

@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use arrow::array::RecordBatch;
+use arrow::array::{RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use datafusion::error::DataFusionError;
 use datafusion::execution::TaskContext;
@@ -77,8 +77,14 @@ pub(super) fn visible(schema: &Schema, names: &[String]) -> SchemaRef {
     Arc::new(Schema::new(fields.collect::<Vec<Field>>()))
 }
 
+/// `batch` under the names that people see. The names inside the plan differ where two columns are called alike.
 fn renamed(batch: RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
     let wrong = |_| Error::internal("the query's columns are not those that were planned");
+    let own = batch.schema();
+    let named = own.fields().iter().zip(schema.fields()).map(|(own, seen)| own.as_ref().clone().with_name(seen.name()));
+    let named = Arc::new(Schema::new_with_metadata(named.collect::<Vec<Field>>(), own.metadata().clone()));
+    let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+    let batch = RecordBatch::try_new_with_options(named, batch.columns().to_vec(), &options).map_err(wrong)?;
     batch.with_schema(Arc::clone(schema)).map_err(wrong)
 }
 

@@ -28,6 +28,8 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 
 HERE = pathlib.Path(__file__).parent
+QUERIES = HERE.parent.parent / "queries" / "models"
+SAVED = ("fraud_v1", "fraud_v2", "iris_species")  # the saved queries and the demo publish these
 OPSETS = [helper.make_opsetid("", 17), helper.make_opsetid("ai.onnx.ml", 1)]
 FLOAT, INT64, STRING = TensorProto.FLOAT, TensorProto.INT64, TensorProto.STRING
 
@@ -53,6 +55,8 @@ def expected(model, feeds):
 def write(name, model, feeds=None):
     model.producer_version = ""
     onnx.save(model, HERE / f"{name}.onnx")
+    if name in SAVED:
+        onnx.save(model, QUERIES / f"{name}.onnx")
     if feeds is not None:
         (HERE / f"{name}.json").write_text(json.dumps(expected(model, feeds)) + "\n")
 
