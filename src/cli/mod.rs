@@ -1,4 +1,4 @@
-//! The command line: `vatic run`, `sql`, `shell`, `publish`, `produce`, `consume`, `topic`, `completions`.
+//! The command line: `vatic run`, `sql`, `shell`, `publish`, `produce`, `consume`, `topic`, `bench`, `completions`.
 //!
 //! ```text
 //! args ─► Context (engine's config, ui, signals) ─► one module per subcommand ─► Result ─► exit code
@@ -9,6 +9,7 @@
 //! stop by Ctrl-C and SIGTERM. How to add a subcommand stands in [`args`].
 
 pub mod args;
+pub mod bench;
 mod consume;
 mod errors;
 mod output;
@@ -131,6 +132,7 @@ fn dispatch(cx: &Context, runtime: &Runtime, command: Command) -> Result<()> {
         Command::Produce(args) => runtime.block_on(produce::produce(cx, &args)),
         Command::Consume(args) => runtime.block_on(cx.until_signal(consume::consume(cx, &args))),
         Command::Topic(command) => runtime.block_on(cx.until_signal(topic::topic(cx, command))),
+        Command::Bench(args) => runtime.block_on(cx.until_signal(bench::bench(cx, &args))),
         Command::Completions { .. } => Ok(()), // answered before anything was opened
     }
 }
