@@ -1,7 +1,7 @@
 //! The cases.   prepare (not measured) ─► meter on ─► a job, as SQL ─► meter off ─► report
 //!
 //! A case measures a job as a user writes it: SQL in, the engine's own sources and sinks, exactly once, on the disk. What is
-//! measured is this process: `latency` and `swap` therefore include the producer that feeds them.
+//! measured is this process: `latency` and `swap` therefore include what feeds them.
 
 use std::collections::BTreeMap;
 use std::process::{Command, Stdio};
@@ -68,22 +68,22 @@ async fn backlog(cx: &Context, lab: &Lab, rows: u64, sql: &str) -> Result<Report
 }
 
 /// How many rows per second are scored while versions are swapped.
-const SWAP_RATE: u64 = 50_000;
+const SWAP_RATE: u64 = 100_000;
 /// Between two publications. Half of it is for measuring the same without a swap.
 const SWAP_EVERY: Duration = Duration::from_millis(2_400);
 /// How long after a swap (and, for comparison, without one) the longest gap is looked for.
 const WINDOW: Duration = Duration::from_secs(1);
 
-/// New versions go live while rows are scored at a steady rate.
+/// New versions go live while rows are scored at a steady rate. The rows come from the generator, so that what is seen is the
+/// query's own rhythm and not that of a producer's commits.
 ///
 /// A pause is the longest gap between two epochs' ends from the moment a version is published (it is then checked and
 /// loaded, beside the job) to a second after it went live, minus the median gap. `quiet_` says what the same is in a second
-/// without a swap: the noise of the machine, the disk and the feeding.
+/// without a swap: the noise of the machine and the disk.
 pub(super) async fn swap(cx: &Context, rows: u64) -> Result<Report> {
     let lab = Lab::new(cx).await?;
     let mut version = lab.publish(1).await?;
     lab.warm().await?;
-    let producer = Producer::new(lab.broker(), INPUT).await?;
     let seen: Arc<Mutex<Vec<(Instant, u64)>>> = Arc::default();
     let hook: EpochHook = {
         let seen = Arc::clone(&seen);
@@ -95,29 +95,22 @@ pub(super) async fn swap(cx: &Context, rows: u64) -> Result<Report> {
     let took = Duration::from_secs_f64(rows as f64 / SWAP_RATE as f64);
     cx.ui.info(&format!("scoring {SWAP_RATE} rows/s for {:.0} s, a new version every {SWAP_EVERY:?}", took.as_secs_f64()));
     let meter = Meter::start();
-    let job = lab.job(&score_sql(), UntilEnd::No, Some(hook)).await?;
-    let feeding = tokio::spawn(feed(producer, rows, SWAP_RATE, None));
-    let begun = Instant::now();
+    let job = lab.job(&generated_sql(rows), UntilEnd::No, Some(hook)).await?;
     let mut published = BTreeMap::new();
     tokio::time::sleep(SWAP_EVERY / 2).await;
-    while begun.elapsed() + SWAP_EVERY < took && version < 100 {
+    while job.started().elapsed() + SWAP_EVERY / 2 < took && version < 100 && !job.status().ended() {
         let at = Instant::now();
         version = lab.publish(u8::try_from(version + 1).unwrap_or(0)).await?;
         published.insert(version, at);
         tokio::time::sleep(SWAP_EVERY.saturating_sub(at.elapsed())).await;
     }
-    finished(feeding).await?;
-    while job.metrics().rows_in < rows && !job.status().ended() {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-    job.stop();
     job.wait().await?;
     let mut report = meter.stop(rows, &job.metrics());
     let epochs = std::mem::take(&mut *seen.lock().unwrap_or_else(PoisonError::into_inner));
     let (mut pauses, mut quiet) = pauses(&epochs, &published);
     if pauses.is_empty() {
-        return Err(Error::usage(format!("{rows} rows are too few for a swap"))
-            .hint(format!("Take at least {}.", 4 * SWAP_RATE)));
+        let least = SWAP_RATE * 3;
+        return Err(Error::usage(format!("{rows} rows are too few for a swap")).hint(format!("Take at least {least}.")));
     }
     report.set("swaps", json!(pauses.len()));
     report.set("pause_p50_us", json!(quantile_us(&mut pauses, 0.5)));
@@ -125,6 +118,18 @@ pub(super) async fn swap(cx: &Context, rows: u64) -> Result<Report> {
     report.set("quiet_p50_us", json!(quantile_us(&mut quiet, 0.5)));
     report.set("quiet_p99_us", json!(quantile_us(&mut quiet, 0.99)));
     Ok(report)
+}
+
+/// The network over made-up features, at [`SWAP_RATE`].
+fn generated_sql(rows: u64) -> String {
+    let features: Vec<String> = (0..input::FEATURES).map(|salt| format!("uniform(n, {salt})")).collect();
+    format!(
+        "CREATE TABLE input (n BIGINT, ts TIMESTAMP) WITH (connector = 'generator', rows = '{rows}', rate = '{SWAP_RATE}');
+         CREATE TABLE output WITH (connector = 'kafka', topic = '{OUTPUT}', format = 'json',
+                                   topic.partitions = '{PARTITIONS}') AS
+         SELECT n AS id, score('{MODEL}', {}) AS score FROM input;",
+        features.join(", ")
+    )
 }
 
 /// The pause of each swap, and of the seconds before each publication, where nothing happened.
@@ -147,19 +152,14 @@ fn pauses(epochs: &[(Instant, u64)], published: &BTreeMap<u64, Instant>) -> (Vec
     (pauses, quiet)
 }
 
-/// Writes `rows` records at a steady rate, a commit per millisecond; notes in `sent` when each was handed over.
-async fn feed(mut producer: Producer, rows: u64, rate: u64, sent: Option<Arc<Sent>>) -> Result<()> {
+/// Writes `rows` records, one per millisecond, each in a commit of its own; notes when each was handed over.
+async fn feed(mut producer: Producer, rows: u64, sent: Arc<Sent>) -> Result<()> {
     let mut ticks = tokio::time::interval(Duration::from_millis(1));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
-    let mut written = 0;
-    while written < rows {
+    for id in 0..rows {
         ticks.tick().await;
-        let now = (rate / 1_000).max(1).min(rows - written);
-        if let Some(sent) = &sent {
-            sent.note(written..written + now);
-        }
-        producer.write(now).await?;
-        written += now;
+        sent.note(id);
+        producer.write(1).await?;
     }
     Ok(())
 }
@@ -181,10 +181,9 @@ impl Sent {
     fn now(&self) -> u64 {
         u64::try_from(self.began.elapsed().as_nanos()).unwrap_or(u64::MAX)
     }
-    fn note(&self, ids: std::ops::Range<u64>) {
-        let now = self.now();
-        for at in ids.filter_map(|id| self.at.get(usize::try_from(id).ok()?)) {
-            at.store(now, Relaxed);
+    fn note(&self, id: u64) {
+        if let Some(at) = usize::try_from(id).ok().and_then(|index| self.at.get(index)) {
+            at.store(self.now(), Relaxed);
         }
     }
     /// How long ago a record was handed over.
@@ -209,7 +208,7 @@ pub(super) async fn latency(cx: &Context, rows: u64) -> Result<Report> {
     let spec = SourceSpec { topics: vec![follower], budget: 8 << 20, ..SourceSpec::default() };
     let mut source = lab.broker().source(spec).await?;
     let sent = Sent::new(rows);
-    let feeding = tokio::spawn(feed(producer, rows, 1_000, Some(Arc::clone(&sent))));
+    let feeding = tokio::spawn(feed(producer, rows, Arc::clone(&sent)));
     let mut latencies = Vec::new();
     let mut there = 0;
     while there < rows {
@@ -309,7 +308,13 @@ mod tests {
         let mut epochs = Vec::new();
         let mut now = 0;
         while now < 6_000 {
-            now += if epochs.len() == 300 { 35 } else if epochs.len() == 500 { 60 } else { 10 };
+            now += if epochs.len() == 300 {
+                35
+            } else if epochs.len() == 500 {
+                60
+            } else {
+                10
+            };
             epochs.push((at(now), if epochs.len() >= 301 { 2 } else { 1 }));
         }
         let published = BTreeMap::from([(2, at(3_005))]);

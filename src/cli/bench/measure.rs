@@ -114,9 +114,8 @@ fn plain(value: &Value) -> String {
 }
 
 /// What every case has.
-const COLUMNS: [&str; 9] = [
-    "case", "rows", "wall_s", "rows_per_s", "cpu_s", "rows_per_cpu_s", "peak_rss_mb", "epoch_p50_us", "epoch_p99_us",
-];
+const COLUMNS: [&str; 9] =
+    ["case", "rows", "wall_s", "rows_per_s", "cpu_s", "rows_per_cpu_s", "peak_rss_mb", "epoch_p50_us", "epoch_p99_us"];
 
 /// Cases in rows, and below them what only some have.
 pub(super) fn table(reports: &[Report]) -> String {

@@ -28,7 +28,7 @@ pub enum Case {
     PassThrough,
     /// JSON to a neural network (11-32-16-1) to JSON.
     Mlp,
-    /// New versions of the network go live while 50,000 rows per second are scored.
+    /// New versions of the network go live while 100,000 rows per second are scored.
     Swap,
     /// From producing a record to seeing its score, at 1,000 records per second.
     Latency,
@@ -44,7 +44,7 @@ impl Case {
     fn rows(self) -> u64 {
         match self {
             Self::PassThrough | Self::Mlp => 1_000_000,
-            Self::Swap => 1_250_000,
+            Self::Swap => 2_500_000,
             Self::Latency => 20_000,
             Self::Start => 1_000,
         }
