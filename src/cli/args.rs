@@ -8,6 +8,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
+use super::bench::Case;
+
 /// The whole command line.
 #[derive(Debug, Parser)]
 #[command(name = "vatic", version, about, long_about = LONG, after_help = EXAMPLES, max_term_width = 110)]
@@ -94,6 +96,9 @@ pub enum Command {
     /// Watch SQL score a stream while a better model goes live in it; takes some ten seconds.
     #[command(after_help = DEMO_EXAMPLES)]
     Demo(DemoArgs),
+    /// Measure this machine: throughput, latency, and the pause when a model is swapped.
+    #[command(after_help = BENCH_EXAMPLES)]
+    Bench(BenchArgs),
     /// Print a completion script for a shell.
     #[command(after_help = "Example:\n  vatic completions bash > ~/.local/share/bash-completion/completions/vatic")]
     Completions {
@@ -147,6 +152,12 @@ pub struct DemoArgs {
     #[arg(long, value_name = "DIR")]
     pub keep: Option<PathBuf>,
 }
+
+const BENCH_EXAMPLES: &str = "Works in a temporary directory with a broker of its own; TMPDIR says where.
+
+Examples:
+  vatic bench                  every case, as a table
+  vatic bench mlp --rows 4000000 --json";
 
 /// `vatic run`.
 #[derive(Debug, Args)]
@@ -227,6 +238,20 @@ pub struct ConsumeArgs {
     #[arg(short, long)]
     pub follow: bool,
     /// Print objects with topic, partition, offset, timestamp (ms), key, value and headers.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `vatic bench`.
+#[derive(Debug, Args)]
+pub struct BenchArgs {
+    /// What to measure; everything if nothing is said.
+    #[arg(value_enum)]
+    pub case: Option<Case>,
+    /// How many rows [default: the case's]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub rows: Option<u64>,
+    /// Print one JSON object per case.
     #[arg(long)]
     pub json: bool,
 }

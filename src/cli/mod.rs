@@ -1,4 +1,4 @@
-//! The command line: `vatic run`, `sql`, `shell`, `publish`, `produce`, `consume`, `topic`, `demo`,
+//! The command line: `vatic run`, `sql`, `shell`, `publish`, `produce`, `consume`, `topic`, `demo`, `bench`,
 //! `completions`.
 //!
 //! ```text
@@ -10,6 +10,7 @@
 //! stop by Ctrl-C and SIGTERM. How to add a subcommand stands in [`args`].
 
 pub mod args;
+pub mod bench;
 mod consume;
 mod demo;
 mod errors;
@@ -134,6 +135,7 @@ fn dispatch(cx: &Context, runtime: &Runtime, command: Command) -> Result<()> {
         Command::Consume(args) => runtime.block_on(cx.until_signal(consume::consume(cx, &args))),
         Command::Topic(command) => runtime.block_on(cx.until_signal(topic::topic(cx, command))),
         Command::Demo(args) => runtime.block_on(demo::demo(cx, &args)),
+        Command::Bench(args) => runtime.block_on(cx.until_signal(bench::bench(cx, &args))),
         Command::Completions { .. } => Ok(()), // answered before anything was opened
     }
 }
