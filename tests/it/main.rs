@@ -8,4 +8,5 @@ mod docs;
 mod embedded;
 mod harness;
 mod jobs;
+mod kafka_harness;
 mod structure;
