@@ -29,6 +29,8 @@ pub struct Inputs {
     pub unset: OffsetAt,
     /// Whether to stop at the ends of now.
     pub until_end: bool,
+    /// The ends to stop at, where they were taken before: those of a job's first start, not of its next attempt.
+    pub ends: Vec<(Arc<str>, Vec<i64>)>,
     /// How many bytes may wait, read ahead.
     pub budget: usize,
 }
@@ -87,7 +89,10 @@ impl Inputs {
                 continue;
             }
             let topic = existing(broker, &kafka.topic).await?;
-            let ends = broker.offsets(&topic.name, OffsetAt::Latest).await?;
+            let ends = match self.ends.iter().find(|(name, _)| **name == *topic.name) {
+                Some((_, ends)) => ends.clone(),
+                None => broker.offsets(&topic.name, OffsetAt::Latest).await?,
+            };
             partitions = partitions.max(ends.len());
             let name: Arc<str> = topic.name.as_str().into();
             // A follower that begins at "latest" begins at the very ends that it prints.

@@ -8,5 +8,6 @@ mod docs;
 mod embedded;
 mod harness;
 mod jobs;
+mod kafka;
 mod kafka_harness;
 mod structure;

@@ -161,6 +161,14 @@ pub enum KafkaError {
         /// Its partition.
         partition: Partition,
     },
+    /// A broker does not take a record as it is.
+    #[error("topic \"{topic}\" does not take a record: {reason}")]
+    Rejected {
+        /// The topic.
+        topic: String,
+        /// What the broker says.
+        reason: String,
+    },
     /// A commit's outcome is not known, or it failed.
     #[error("a commit to Kafka at \"{address}\" failed: {reason}")]
     Commit {
@@ -204,14 +212,36 @@ impl Explain for KafkaError {
             | Self::GroupBusy { .. }
             | Self::Deleted { .. } => ErrorKind::User,
             Self::OutOfRange { asked: true, .. } => ErrorKind::User,
-            Self::OutOfRange { .. } | Self::TooLarge { .. } | Self::NoKey { .. } => ErrorKind::Data,
+            Self::OutOfRange { .. } | Self::TooLarge { .. } | Self::NoKey { .. } | Self::Rejected { .. } => ErrorKind::Data,
             Self::Misuse(_) => ErrorKind::Internal,
             _ => ErrorKind::External,
         }
     }
 
+    fn is_transient(&self) -> bool {
+        match self {
+            Self::Commit { .. } | Self::Fenced { .. } | Self::NotOurs { .. } => true,
+            // What a broker can never do, it will not do later either.
+            Self::Failed { code, .. } => !matches!(
+                code,
+                Code::UnsupportedVersion
+                    | Code::UnsupportedFeature
+                    | Code::UnsupportedForMessageFormat
+                    | Code::InvalidArgument
+                    | Code::InvalidRequest
+                    | Code::InvalidConfig
+                    | Code::PolicyViolation
+                    | Code::InvalidGroupId
+                    | Code::InvalidTransactionTimeout
+                    | Code::InconsistentGroupProtocol
+            ),
+            _ => false,
+        }
+    }
+
     fn hint(&self) -> Option<String> {
         Some(match self {
+            Self::Rejected { .. } => "Compare the topic's settings (vatic topic describe) with what is written.".to_owned(),
             Self::Unreachable { .. } => {
                 "Check the address and that the broker runs; a broker that wants TLS needs -X security.protocol=SSL or SASL_SSL."
                     .to_owned()

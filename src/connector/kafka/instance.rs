@@ -19,8 +19,13 @@ use super::ffi::lock;
 /// More processes of one job on one machine than this get an id that no successor finds again.
 const MOST: usize = 1000;
 
-/// The locks of this process: by group and address, the id and what holds it.
-static HELD: LazyLock<Mutex<HashMap<(String, String), (String, Option<File>)>>> = LazyLock::new(Mutex::default);
+/// The ids of this process.
+static HELD: LazyLock<Mutex<HashMap<Job, Held>>> = LazyLock::new(Mutex::default);
+
+/// Address and group.
+type Job = (String, String);
+/// The id, and the lock on its number if there is one.
+type Held = (String, Option<File>);
 
 /// This process's transactional id for a group of the brokers at `address`.
 pub(super) fn transactional_id(address: &str, group: &str) -> String {

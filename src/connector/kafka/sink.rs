@@ -320,6 +320,13 @@ impl Writer {
             Code::TopicAuthorizationFailed => {
                 KafkaError::of(&self.admin.address, format!("write topic \"{topic}\""), failure)
             }
+            Code::MessageSizeTooLarge
+            | Code::InvalidMessage
+            | Code::InvalidMessageSize
+            | Code::InvalidRecord
+            | Code::InvalidTimestamp
+            | Code::UnsupportedCompressionType
+            | Code::PolicyViolation => KafkaError::Rejected { topic: topic.to_owned(), reason: failure.text },
             // A record was purged because the transaction had failed: its own reason is the one to tell.
             _ if self.client.fatal().is_some() => self.failed(failure),
             _ => {
