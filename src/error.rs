@@ -63,6 +63,10 @@ pub trait Explain: std::error::Error + Send + Sync + 'static {
     fn hint(&self) -> Option<String> {
         None
     }
+    /// Whether it passes by itself: a job then goes on from what was committed, as soon as it can.
+    fn is_transient(&self) -> bool {
+        false
+    }
 }
 
 /// An error as people meet it: on a terminal, in JSON, as a SQLSTATE.
@@ -76,12 +80,13 @@ struct Inner {
     hint: Option<String>,
     position: Option<Position>,
     source: Option<Arc<dyn std::error::Error + Send + Sync>>,
+    transient: bool,
 }
 
 impl Error {
     /// An error of `kind` with a text (lower case, no full stop).
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self(Box::new(Inner { kind, message: message.into(), hint: None, position: None, source: None }))
+        Self(Box::new(Inner { kind, message: message.into(), hint: None, position: None, source: None, transient: false }))
     }
     /// The command line is wrong.
     pub fn usage(message: impl Into<String>) -> Self {
@@ -120,6 +125,17 @@ impl Error {
     pub fn at(mut self, position: Position) -> Self {
         self.0.position.get_or_insert(position);
         self
+    }
+    /// One that passes by itself (see [`Explain::is_transient`]).
+    #[must_use]
+    pub fn transient(mut self) -> Self {
+        self.0.transient = true;
+        self
+    }
+    /// Whether it passes by itself.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        self.0.transient
     }
     /// With words before its text: `job "a.b": ...`.
     #[must_use]
@@ -197,6 +213,7 @@ impl<E: Explain> From<E> for Error {
     fn from(error: E) -> Self {
         let mut it = Self::new(error.kind(), error.to_string());
         it.0.hint = error.hint();
+        it.0.transient = error.is_transient();
         // The text stands in `message` already; only the causes below it are kept.
         it.0.source = error.source().map(|cause| BoxError::from(chain_of(cause)).into());
         it

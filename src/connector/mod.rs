@@ -9,6 +9,7 @@
 pub mod embedded;
 pub mod file;
 pub mod generator;
+pub mod kafka;
 mod topic;
 
 use std::any::Any;

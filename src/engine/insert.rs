@@ -19,15 +19,15 @@ use crate::model::{ModelRef, Registry, Resolution};
 use crate::sql::options::KafkaOptions;
 use crate::sql::settings::{Missing, OnError};
 use crate::sql::{Column, Name, TableDefinition};
-use crate::stream::driver::Driver;
 use crate::stream::lane::Policy;
 use crate::stream::table::BadRecords;
 use crate::stream::write::TopicWriter;
 use crate::time;
 
-use super::job::{Job, JobSpec, JobStatus, Reporter, start};
+use super::blueprint::Blueprint;
+use super::job::{Job, JobSpec, JobStatus, start};
 use super::plan::{Draft, Mode, Planned, doubled};
-use super::run::{Inputs, group_of, lane_count, lanes, share_budget};
+use super::run::{Inputs, group_of, share_budget};
 use super::session::{Outcome, Session, UntilEnd, done};
 use super::tables::{Table, writable};
 
@@ -122,6 +122,7 @@ impl Session {
             group: Some(group_of(&name)),
             unset: OffsetAt::Earliest,
             until_end: self.until_end != UntilEnd::No,
+            ends: Vec::new(),
             budget: share_budget(settings.memory_budget, 0).0,
         };
         let opened = inputs.open(&broker).await?;
@@ -142,34 +143,32 @@ impl Session {
         if settings.delivery == Delivery::AtLeastOnce {
             self.engine().notices().info(format!("job \"{name}\" delivers at least once: a crash may repeat rows"));
         }
-        let count = lane_count(opened.partitions);
-        let (_, limit, pending_bytes) = share_budget(settings.memory_budget, settings.epoch_max_rows);
-        let spec = table.write_spec(&kafka, &topic)?;
-        let context = planned.state.task_ctx();
-        let lanes = lanes(count, &planned.physical, &planned.leaves, &context, Some(&spec), &policy)?;
         let (stop, stopped) = watch::channel(false);
         let metrics = Arc::new(JobMetrics::default());
         let notices = self.engine().notices().clone();
-        let driver = Driver {
-            lanes,
-            inputs: opened.inputs,
-            sink: Some(broker.sink(sink).await?),
-            follower: None,
-            registry: planned.registry.clone(),
+        let blueprint = Blueprint {
+            broker,
+            name: name.clone(),
+            tables: planned.tables.clone(),
+            physical: Arc::clone(&planned.physical),
+            leaves: planned.leaves,
+            context: planned.state.task_ctx(),
             cell: planned.cell,
-            metrics: Arc::clone(&metrics),
             needs: if missing == Missing::Null { BTreeSet::new() } else { planned.called.literal.clone() },
+            registry: planned.registry.clone(),
+            write: table.write_spec(&kafka, &topic)?,
+            policy,
+            sink,
+            budget: settings.memory_budget,
+            max_rows: settings.epoch_max_rows,
+            ends: (self.until_end != UntilEnd::No).then(|| opened.ends.clone()),
             fingerprint,
-            limit,
-            pending_bytes,
+            metrics: Arc::clone(&metrics),
             stop: stopped,
-            observer: Arc::new(Reporter {
-                job: Some(name.clone()),
-                starts: opened.starts,
-                notices: notices.clone(),
-                hook: self.hook.clone(),
-            }),
+            notices: notices.clone(),
+            hook: self.hook.clone(),
         };
+        let driver = blueprint.driver(opened).await?;
         let uses = super::plan::uses(planned.registry.as_ref(), &planned.logical)?;
         let job = JobSpec { name: name.clone(), inputs: topics, output: Arc::clone(&table.rows.topic), metrics };
         let (registry, names) = (planned.registry, if wait { planned.called.literal } else { BTreeSet::new() });
@@ -183,7 +182,7 @@ impl Session {
                 Ok(())
             })
         };
-        let job = start(job, ready, driver, stop, uses);
+        let job = start(job, ready, driver, blueprint, stop, uses);
         self.jobs.push(Arc::clone(&job));
         Ok(job)
     }

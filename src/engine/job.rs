@@ -4,7 +4,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
@@ -14,6 +14,7 @@ use crate::metrics::{JobCounts, JobMetrics};
 use crate::model::UseGuard;
 use crate::stream::driver::{Driver, End, EpochReport, Observer};
 
+use super::blueprint::Blueprint;
 use super::notices::Notices;
 
 /// How a job is.
@@ -121,11 +122,56 @@ pub struct JobSpec {
     pub metrics: Arc<JobMetrics>,
 }
 
-/// Starts the job's task. `ready` gets a sender for what the job waits for; `stop` is the driver's; `uses` are held until it ends.
+/// Runs a job through troubles that pass by themselves: each time it is put together again and goes on from what is committed.
+async fn persist(
+    mut driver: Driver,
+    blueprint: &Blueprint,
+    status: &watch::Sender<JobStatus>,
+    mut stopped: watch::Receiver<bool>,
+) -> Result<End> {
+    const FIRST: Duration = Duration::from_millis(50);
+    const LONGEST: Duration = Duration::from_secs(2);
+    let mut pause = FIRST;
+    loop {
+        let began = Instant::now();
+        let mut error = match driver.run().await {
+            Err(error) if error.is_transient() => error,
+            end => return end,
+        };
+        blueprint.notices.warning(format!("job \"{}\": {}; it goes on by itself", blueprint.name, error.chain()));
+        if began.elapsed() > LONGEST {
+            pause = FIRST;
+        }
+        driver = loop {
+            status.send_replace(JobStatus::Waiting(error.chain()));
+            let attempt = async {
+                tokio::time::sleep(pause).await;
+                blueprint.again().await
+            };
+            // Trouble that comes again is met more slowly.
+            let made = tokio::select! {
+                biased;
+                _ = stopped.wait_for(|stop| *stop) => return Ok(End::Stopped),
+                made = attempt => made,
+            };
+            pause = LONGEST.min(pause * 2);
+            match made {
+                Ok(driver) => break driver,
+                Err(again) if again.is_transient() => error = again,
+                Err(error) => return Err(error),
+            }
+        };
+        status.send_replace(JobStatus::Running);
+        blueprint.notices.info(format!("job \"{}\" goes on", blueprint.name));
+    }
+}
+
+/// Starts the job's task. `ready` gets a sender for what the job waits for; `stop` is the driver's; `blueprint` makes it anew; `uses` are held until it ends.
 pub fn start(
     spec: JobSpec,
     ready: impl FnOnce(watch::Sender<JobStatus>) -> Ready,
     driver: Driver,
+    blueprint: Blueprint,
     stop: watch::Sender<bool>,
     uses: Vec<UseGuard>,
 ) -> Arc<Job> {
@@ -141,7 +187,7 @@ pub fn start(
                 ready = ready => ready?,
             }
             status.send_replace(JobStatus::Running);
-            driver.run().await
+            persist(driver, &blueprint, &status, stopped).await
         };
         // They hold for as long as the query runs.
         let uses = uses;

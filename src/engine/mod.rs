@@ -6,6 +6,7 @@
 //!
 //! Whoever serves people (command line, shell, network) holds an [`Engine`] and one [`Session`] per conversation.
 
+mod blueprint;
 mod explain;
 mod insert;
 pub mod job;
@@ -29,6 +30,7 @@ use tokio::sync::Mutex;
 use crate::config::Options;
 use crate::connector::Broker;
 use crate::connector::embedded::Embedded;
+use crate::connector::kafka::Kafka;
 use crate::error::{Error, Result};
 
 pub use job::{EpochHook, Job, JobStatus};
@@ -124,6 +126,14 @@ async fn open_broker(config: &EngineConfig) -> Result<Arc<dyn Broker>> {
         let dir = if dir.is_empty() { ".vatic" } else { dir };
         let dir = Path::new(dir).to_owned();
         let opened = tokio::task::spawn_blocking(move || Embedded::open(&dir)).await;
+        return opened.map_err(|e| Error::internal(format!("opening the broker ended early: {e}")))?;
+    }
+    // Hosts with ports; anything else is a slip of the pen, not a name to be looked up.
+    let is_host =
+        |part: &str| part.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok());
+    if !address.is_empty() && address.split(',').all(|part| is_host(part.trim())) {
+        let (address, properties) = (address.to_owned(), config.properties.clone());
+        let opened = tokio::task::spawn_blocking(move || Kafka::open(&address, &properties)).await;
         return opened.map_err(|e| Error::internal(format!("opening the broker ended early: {e}")))?;
     }
     Err(Error::usage(format!("\"{address}\" is not a broker")).hint("Write embedded, embedded:DIR or HOST:PORT."))

@@ -119,6 +119,7 @@ impl Session {
             group: None,
             unset: OffsetAt::Latest,
             until_end: false,
+            ends: Vec::new(),
             budget: share_budget(settings.memory_budget, 0).0,
         };
         let opened = inputs.open(self.engine().broker()).await?;

@@ -29,6 +29,8 @@ pub struct Inputs {
     pub unset: OffsetAt,
     /// Whether to stop at the ends of now.
     pub until_end: bool,
+    /// The ends to stop at, where they were taken before: those of a job's first start, not of its next attempt.
+    pub ends: Vec<(Arc<str>, Vec<i64>)>,
     /// How many bytes may wait, read ahead.
     pub budget: usize,
 }
@@ -61,6 +63,8 @@ pub struct Opened {
     pub starts: Vec<(Arc<str>, Start)>,
     /// Where each topic's partitions begin if nothing is committed: `payments from 0=12,1=9`.
     pub begins: Vec<(Arc<str>, Vec<i64>)>,
+    /// Where each topic's partitions ended when it was opened.
+    pub ends: Vec<(Arc<str>, Vec<i64>)>,
 }
 
 impl Inputs {
@@ -72,7 +76,7 @@ impl Inputs {
         let mut topics: Vec<TopicSource> = Vec::new();
         let mut feeds: Vec<Vec<usize>> = Vec::new();
         let mut properties = Options::default();
-        let (mut starts, mut begins, mut partitions) = (Vec::new(), Vec::new(), 1);
+        let (mut starts, mut begins, mut ends_seen, mut partitions) = (Vec::new(), Vec::new(), Vec::new(), 1);
         let mut others: Vec<Other<'_>> = Vec::new();
         for (leaf, table) in self.tables.iter().enumerate() {
             let Some(kafka) = table.kafka() else {
@@ -87,7 +91,10 @@ impl Inputs {
                 continue;
             }
             let topic = existing(broker, &kafka.topic).await?;
-            let ends = broker.offsets(&topic.name, OffsetAt::Latest).await?;
+            let ends = match self.ends.iter().find(|(name, _)| **name == *topic.name) {
+                Some((_, ends)) => ends.clone(),
+                None => broker.offsets(&topic.name, OffsetAt::Latest).await?,
+            };
             partitions = partitions.max(ends.len());
             let name: Arc<str> = topic.name.as_str().into();
             let wanted = table.start(self.unset.clone());
@@ -109,6 +116,7 @@ impl Inputs {
             };
             starts.push((Arc::clone(&name), wanted));
             begins.push((Arc::clone(&name), begin));
+            ends_seen.push((Arc::clone(&name), ends.clone()));
             topics.push(TopicSource { topic: name, start, ends: self.until_end.then_some(ends), partitions: None });
             feeds.push(vec![leaf]);
             for (key, value) in kafka.properties.iter() {
@@ -135,7 +143,7 @@ impl Inputs {
             let committed = position.map(|p| p.metadata.clone());
             inputs.push(Input { source, topics: vec![name], feeds: vec![leaves], committed, finished: false });
         }
-        Ok(Opened { inputs, partitions, starts, begins })
+        Ok(Opened { inputs, partitions, starts, begins, ends: ends_seen })
     }
 
     /// How far the job got in sources that are no topics.

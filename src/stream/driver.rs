@@ -245,7 +245,8 @@ impl Driver {
             // What is pending holds rows of partitions that another process works on by now: none of it may be written.
             Event::Lost(_) => {
                 return Err(Error::external("this process was taken for dead and its partitions went to another one")
-                    .hint("Start it again: it goes on from what was committed."));
+                    .hint("Start it again: it goes on from what was committed.")
+                    .transient());
             }
         }
         Ok(None)

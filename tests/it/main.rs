@@ -12,6 +12,8 @@ mod embedded;
 mod epochs;
 mod harness;
 mod jobs;
+mod kafka;
+mod kafka_harness;
 mod letters;
 mod models;
 mod models_cli;

@@ -406,7 +406,10 @@ async fn nothing_is_made_up() {
     assert_eq!(rows, ["| 3  | true  |", "| 4  | false |"]);
     let error = session.error("SELECT score('smu', amount, hour) FROM t").await;
     assert_eq!(error.message(), "no model \"smu\" on topic \"models\"");
-    assert_eq!((error.kind(), error.get_hint()), (ErrorKind::User, Some("Did you mean \"sum\"? There are: far, one, sum, two.")));
+    assert_eq!(
+        (error.kind(), error.get_hint()),
+        (ErrorKind::User, Some("Did you mean \"sum\"? There are: far, one, sum, two."))
+    );
 
     let job = Session::new(JOB).await;
     assert_eq!(job.rows("SELECT score('smu', amount, hour) AS s FROM t WHERE id < 2").await, ["|   |", "|   |"]);

@@ -1,0 +1,365 @@
+//! What brokers know: topics, offsets, groups.   question ─► librdkafka's admin client ─► answer or [`KafkaError`]
+//!
+//! Everything here blocks, so it runs on threads of its own (`Kafka` sees to that). An answer that only says "not yet" (a leader
+//! is being elected, a coordinator loads, a transaction is undecided) is asked for again until [`PATIENCE`] is over.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rdkafka::types::RDKafkaErrorCode as Code;
+use rdkafka::{Offset, TopicPartitionList};
+
+use super::error::KafkaError;
+use super::ffi::{Client, Entry, Failure, Kind, Outcome, TopicMetadata};
+use super::properties::{self, Properties};
+use crate::connector::{NewTopic, OffsetAt, Partition, Position, Topic};
+
+type Result<T> = std::result::Result<T, KafkaError>;
+
+/// How long one question may take.
+const WAIT: Duration = Duration::from_secs(10);
+/// How long the same question is asked again.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// How long a group's undecided transaction is waited for: brokers end it after its timeout, and look every 10 s.
+const UNDECIDED: Duration = Duration::from_secs(90);
+
+/// Topics of Kafka's own, which no list shows.
+const INTERNAL: &[&str] = &["__consumer_offsets", "__share_group_state", "__transaction_state", "__cluster_metadata"];
+
+/// The admin client of one address.
+#[derive(Debug)]
+pub(super) struct Admin {
+    pub address: String,
+    /// What people set with `-X`.
+    pub given: Properties,
+    client: Client,
+}
+
+impl Admin {
+    /// Connects, which shows within 10 s whether there is a broker that lets us in.
+    pub(super) fn connect(address: &str, given: Properties) -> Result<Self> {
+        let client = Client::new(Kind::Producer, &properties::admin(address, &given))?;
+        let begun = Instant::now();
+        let refused = |client: &Client| {
+            let reason = client.refused()?;
+            Some(KafkaError::Credentials { address: address.to_owned(), reason: tidy(&reason) })
+        };
+        loop {
+            // In short steps, because a refusal is told by an event and not by the answer.
+            let answer = client.topics(Duration::from_millis(300));
+            client.poll(Duration::ZERO);
+            match answer {
+                Ok(_) => return Ok(Self { address: address.to_owned(), given, client }),
+                Err(failure) => {
+                    if let Some(error) = refused(&client) {
+                        return Err(error);
+                    }
+                    if begun.elapsed() > Duration::from_secs(8) {
+                        let reason = tidy(&client.note().unwrap_or(failure.text));
+                        return Err(KafkaError::Unreachable { address: address.to_owned(), reason });
+                    }
+                }
+            }
+        }
+    }
+
+    fn failed(&self, what: impl Into<String>, failure: Failure) -> KafkaError {
+        self.client.poll(Duration::ZERO);
+        match self.client.refused() {
+            Some(reason) => KafkaError::Credentials { address: self.address.clone(), reason: tidy(&reason) },
+            None => KafkaError::of(&self.address, what, failure),
+        }
+    }
+
+    fn metadata(&self) -> Result<Vec<TopicMetadata>> {
+        retry(PATIENCE, || self.client.topics(WAIT)).map_err(|failure| self.failed("list its topics", failure))
+    }
+
+    /// How many partitions a topic has.
+    pub(super) fn partitions(&self, topic: &str) -> Result<i32> {
+        let all = self.metadata()?;
+        match all.iter().find(|t| t.name == topic) {
+            Some(found) => Ok(found.partitions),
+            None => Err(no_topic(topic, &all)),
+        }
+    }
+
+    /// All topics but Kafka's own, by name.
+    pub(super) fn topics(&self) -> Result<Vec<Topic>> {
+        let mut all = self.metadata()?;
+        all.retain(|topic| !INTERNAL.contains(&topic.name.as_str()));
+        all.sort_by(|a, b| a.name.cmp(&b.name));
+        self.describe(&all)
+    }
+
+    /// The topic of that name.
+    pub(super) fn topic(&self, name: &str) -> Result<Option<Topic>> {
+        let all = self.metadata()?;
+        let found: Vec<_> = all.into_iter().filter(|topic| topic.name == name).collect();
+        Ok(self.describe(&found)?.pop())
+    }
+
+    /// The topic of that name, or an error that names the nearest.
+    pub(super) fn need_topic(&self, name: &str) -> Result<Topic> {
+        match self.topic(name)? {
+            Some(topic) => Ok(topic),
+            None => Err(no_topic(name, &self.metadata()?)),
+        }
+    }
+
+    fn describe(&self, topics: &[TopicMetadata]) -> Result<Vec<Topic>> {
+        let names: Vec<&str> = topics.iter().map(|topic| topic.name.as_str()).collect();
+        let mut settings = retry(PATIENCE, || self.client.settings(&names, WAIT))
+            .map_err(|failure| self.failed("describe its topics", failure))?;
+        let topic = |found: &TopicMetadata| {
+            let config = settings.remove(&found.name)?;
+            Some(Topic { name: found.name.clone(), partitions: found.partitions, replication: found.replication, config })
+        };
+        Ok(topics.iter().filter_map(topic).collect())
+    }
+
+    /// Creates a topic and waits until every partition has a leader; `false` if there is one of that name.
+    pub(super) fn create(&self, new: &NewTopic) -> Result<bool> {
+        let created =
+            retry(PATIENCE, || self.client.create_topic(&new.name, new.partitions, new.replication, &new.config, WAIT));
+        match created {
+            Ok(()) => {}
+            Err(failure) if failure.code == Code::TopicAlreadyExists => return Ok(false),
+            Err(Failure {
+                code:
+                    Code::InvalidTopic
+                    | Code::InvalidConfig
+                    | Code::InvalidPartitions
+                    | Code::InvalidReplicationFactor
+                    | Code::InvalidArgument
+                    | Code::InvalidRequest
+                    | Code::PolicyViolation,
+                text,
+                ..
+            }) => return Err(KafkaError::BadTopic { topic: new.name.clone(), reason: tidy(&text) }),
+            Err(failure) => return Err(self.failed(format!("create topic \"{}\"", new.name), failure)),
+        }
+        self.until(|all| all.iter().any(|topic| topic.name == new.name && topic.ready))?;
+        Ok(true)
+    }
+
+    /// Deletes a topic and waits until it is gone; `false` if there is none.
+    pub(super) fn delete(&self, name: &str) -> Result<bool> {
+        match retry(PATIENCE, || self.client.delete_topic(name, WAIT)) {
+            Ok(()) => {}
+            Err(failure) if matches!(failure.code, Code::UnknownTopicOrPartition | Code::UnknownTopic) => return Ok(false),
+            Err(failure) => return Err(self.failed(format!("delete topic \"{name}\""), failure)),
+        }
+        self.until(|all| all.iter().all(|topic| topic.name != name))?;
+        Ok(true)
+    }
+
+    /// Waits until the metadata are so; brokers learn of changes a little later than the one that made them.
+    fn until(&self, done: impl Fn(&[TopicMetadata]) -> bool) -> Result<()> {
+        let begun = Instant::now();
+        while !done(&self.metadata()?) && begun.elapsed() < WAIT {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        Ok(())
+    }
+
+    /// One offset per partition of `wanted`, in its order.
+    pub(super) fn offsets(&self, wanted: &[(&str, Partition)], at: &OffsetAt) -> Result<Vec<i64>> {
+        if wanted.is_empty() {
+            return Ok(Vec::new());
+        }
+        let spec = match at {
+            OffsetAt::Earliest => -2,
+            OffsetAt::Latest => -1,
+            OffsetAt::Timestamp(time) => (*time).max(0),
+        };
+        let mut asked = TopicPartitionList::with_capacity(wanted.len());
+        for (topic, partition) in wanted {
+            put(&mut asked, topic, *partition, spec, "")?;
+        }
+        let answers = retry(PATIENCE, || {
+            let answers = self.client.offsets(&asked, WAIT)?;
+            settled(answers)
+        })
+        .map_err(|failure| self.failed("tell the offsets of its topics", failure))?;
+        let mut found: BTreeMap<(&str, Partition), i64> =
+            answers.iter().map(|entry| ((entry.topic.as_str(), entry.partition), entry.offset)).collect();
+        if matches!(at, OffsetAt::Timestamp(_)) {
+            // No record is as young: behind the newest.
+            let late: Vec<_> = wanted.iter().copied().filter(|at| found.get(at).is_none_or(|offset| *offset < 0)).collect();
+            let ends = self.offsets(&late, &OffsetAt::Latest)?;
+            found.extend(late.into_iter().zip(ends));
+        }
+        wanted.iter().map(|at| found.get(at).copied().ok_or_else(|| self.silent(at.0))).collect()
+    }
+
+    fn silent(&self, topic: &str) -> KafkaError {
+        let failure = Failure::new(Code::UnknownPartition, "it left partitions out of its answer");
+        self.failed(format!("tell the offsets of topic \"{topic}\""), failure)
+    }
+
+    /// What a group committed, once nothing of it is undecided.
+    pub(super) fn committed(&self, group: &str) -> Result<Vec<Position>> {
+        let answer = retry(UNDECIDED, || match self.client.committed(group, WAIT) {
+            Ok(entries) => settled(entries),
+            Err(failure) if failure.code == Code::GroupIdNotFound => Ok(Vec::new()),
+            Err(failure) => Err(failure),
+        });
+        let entries = answer.map_err(|failure| self.failed(format!("tell the offsets of group \"{group}\""), failure))?;
+        let position = |entry: Entry| Position {
+            topic: entry.topic.into(),
+            partition: entry.partition,
+            offset: entry.offset,
+            metadata: entry.metadata,
+        };
+        Ok(entries.into_iter().filter(|entry| entry.offset >= 0).map(position).collect())
+    }
+
+    /// Sets positions of a group that has no members.
+    pub(super) fn set_committed(&self, group: &str, positions: &[&Position]) -> Result<()> {
+        let list = list(positions.iter().copied())?;
+        retry(PATIENCE, || self.client.set_committed(group, &list, WAIT).and_then(settled))
+            .map(|_| ())
+            .map_err(|failure| self.failed(format!("commit offsets of group \"{group}\""), failure))
+    }
+
+    /// Forgets a group. One that a process of ours just left may have a member for a moment.
+    pub(super) fn forget(&self, group: &str) -> Result<()> {
+        match retry(PATIENCE, || self.client.delete_group(group, WAIT)) {
+            Ok(()) => Ok(()),
+            Err(failure) if failure.code == Code::GroupIdNotFound => Ok(()),
+            Err(failure) if failure.code == Code::NonEmptyGroup => Err(KafkaError::GroupBusy { group: group.to_owned() }),
+            Err(failure) => Err(self.failed(format!("forget group \"{group}\""), failure)),
+        }
+    }
+}
+
+/// `no topic "x"`, with the topics there are.
+fn no_topic(name: &str, all: &[TopicMetadata]) -> KafkaError {
+    let known = all.iter().map(|topic| topic.name.clone()).filter(|name| !INTERNAL.contains(&name.as_str())).collect();
+    KafkaError::NoTopic { topic: name.to_owned(), known }
+}
+
+/// The entries, unless one of them failed.
+fn settled(entries: Vec<Entry>) -> Outcome<Vec<Entry>> {
+    match entries.iter().find_map(|entry| entry.failure.clone()) {
+        None => Ok(entries),
+        Some(failure) => Err(failure),
+    }
+}
+
+/// Asks again while the answer is "not yet".
+fn retry<T>(patience: Duration, mut ask: impl FnMut() -> Outcome<T>) -> Outcome<T> {
+    let begun = Instant::now();
+    loop {
+        match ask() {
+            Err(failure) if is_transient(failure.code) && begun.elapsed() < patience => {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            outcome => return outcome,
+        }
+    }
+}
+
+fn is_transient(code: Code) -> bool {
+    matches!(
+        code,
+        Code::LeaderNotAvailable
+            | Code::NotLeaderForPartition
+            | Code::CoordinatorLoadInProgress
+            | Code::CoordinatorNotAvailable
+            | Code::NotCoordinator
+            | Code::NotController
+            | Code::UnstableOffsetCommit
+            | Code::OffsetNotAvailable
+            | Code::FencedLeaderEpoch
+            | Code::UnknownLeaderEpoch
+            | Code::ReplicaNotAvailable
+            | Code::RequestTimedOut
+            | Code::BrokerTransportFailure
+            | Code::WaitingForCoordinator
+            | Code::OperationTimedOut
+    )
+}
+
+/// One more partition of a list.
+pub(super) fn put(
+    list: &mut TopicPartitionList,
+    topic: &str,
+    partition: Partition,
+    offset: i64,
+    metadata: &str,
+) -> Result<()> {
+    let misuse = |e: rdkafka::error::KafkaError| KafkaError::Misuse(format!("topic \"{topic}\" cannot be listed: {e}"));
+    if topic.contains('\0') || metadata.contains('\0') {
+        return Err(KafkaError::Misuse(format!("topic {topic:?} or its metadata holds a zero byte")));
+    }
+    let mut element = list.add_partition(topic, partition);
+    // Times, -1 and -2 stand where offsets do; `Offset` would translate the logical ones, so these go as they are.
+    element.set_offset(raw(offset)).map_err(misuse)?;
+    if !metadata.is_empty() {
+        element.set_metadata(metadata);
+    }
+    Ok(())
+}
+
+/// The offset that librdkafka stores as this number.
+fn raw(offset: i64) -> Offset {
+    match offset {
+        -1 => Offset::End,
+        -2 => Offset::Beginning,
+        other => Offset::Offset(other),
+    }
+}
+
+/// Positions as librdkafka takes them.
+pub(super) fn list<'p>(positions: impl Iterator<Item = &'p Position>) -> Result<TopicPartitionList> {
+    let mut list = TopicPartitionList::new();
+    for position in positions {
+        put(&mut list, &position.topic, position.partition, position.offset, &position.metadata)?;
+    }
+    Ok(list)
+}
+
+/// A complaint of librdkafka's without the client's names before it and the counts behind it.
+pub(super) fn tidy(text: &str) -> String {
+    let text = text.trim();
+    let text = text.split_once("]: ").map_or(text, |(before, after)| if before.starts_with('[') { after } else { text });
+    let text = match text.rfind(" (after ") {
+        Some(at) => text.get(..at).unwrap_or(text),
+        None => text,
+    };
+    text.trim_end_matches('.').to_owned()
+}
+
+/// Where each partition's records begin and end now.
+pub(super) fn ranges(admin: &Arc<Admin>, of: &[(&str, Partition)]) -> Result<BTreeMap<(String, Partition), (i64, i64)>> {
+    let earliest = admin.offsets(of, &OffsetAt::Earliest)?;
+    let latest = admin.offsets(of, &OffsetAt::Latest)?;
+    let names = of.iter().map(|(topic, partition)| ((*topic).to_owned(), *partition));
+    Ok(names.zip(earliest.into_iter().zip(latest)).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn complaints_lose_their_wrapping() {
+        let text = "[thrd:localhost:1/bootstrap]: localhost:1/bootstrap: Connect to ipv4#127.0.0.1:1 failed: Connection refused \
+                    (after 0ms in state CONNECT)";
+        assert_eq!(tidy(text), "localhost:1/bootstrap: Connect to ipv4#127.0.0.1:1 failed: Connection refused");
+        assert_eq!(tidy("plain."), "plain");
+    }
+
+    #[test]
+    fn nobody_home_is_told_within_ten_seconds() {
+        let begun = Instant::now();
+        let error = crate::Error::from(Admin::connect("127.0.0.1:1", Properties::new()).unwrap_err());
+        assert!(begun.elapsed() < Duration::from_secs(10));
+        assert_eq!(error.kind(), crate::ErrorKind::External);
+        assert!(error.message().starts_with("no Kafka broker answers at \"127.0.0.1:1\": "), "{error:?}");
+        assert!(error.message().contains("Connection refused"), "{error:?}");
+    }
+}

@@ -1,0 +1,292 @@
+//! What goes wrong with Kafka: always the broker's address or the topic, and what librdkafka says last.
+
+use rdkafka::types::RDKafkaErrorCode as Code;
+
+use super::ffi::Failure;
+use crate::connector::Partition;
+use crate::error::{ErrorKind, Explain, did_you_mean, nearest};
+
+/// An error of the Kafka connector.
+#[derive(Debug, thiserror::Error)]
+pub enum KafkaError {
+    /// Nobody answers there.
+    #[error("no Kafka broker answers at \"{address}\": {reason}")]
+    Unreachable {
+        /// As given.
+        address: String,
+        /// What librdkafka says.
+        reason: String,
+    },
+    /// The broker does not let us in.
+    #[error("the Kafka broker at \"{address}\" refuses the credentials: {reason}")]
+    Credentials {
+        /// As given.
+        address: String,
+        /// What librdkafka says.
+        reason: String,
+    },
+    /// librdkafka has no such property.
+    #[error("unknown Kafka property \"{name}\"")]
+    UnknownProperty {
+        /// As given.
+        name: String,
+        /// All there are.
+        known: Vec<String>,
+    },
+    /// A property that decides what is promised.
+    #[error("the Kafka property \"{name}\" is set by vatic")]
+    OwnProperty {
+        /// As given.
+        name: String,
+    },
+    /// A value that does not fit.
+    #[error("a Kafka property does not fit: {reason}")]
+    BadProperty {
+        /// What librdkafka says.
+        reason: String,
+    },
+    /// The broker was asked in vain.
+    #[error("Kafka at \"{address}\" could not {what}: {reason}")]
+    Failed {
+        /// As given.
+        address: String,
+        /// `list the topics`
+        what: String,
+        /// What the broker or librdkafka says.
+        reason: String,
+        /// Its code.
+        code: Code,
+    },
+    /// Our principal has no right to it.
+    #[error("Kafka at \"{address}\" does not allow vatic to {what}: {reason}")]
+    Forbidden {
+        /// As given.
+        address: String,
+        /// `write topic "t"`
+        what: String,
+        /// What the broker says.
+        reason: String,
+    },
+    /// The broker refuses a topic's name or settings.
+    #[error("topic \"{topic}\" cannot be created: {reason}")]
+    BadTopic {
+        /// As given.
+        topic: String,
+        /// What the broker says.
+        reason: String,
+    },
+    /// Nobody created the topic, or somebody deleted it.
+    #[error("no topic \"{topic}\"")]
+    NoTopic {
+        /// As asked for.
+        topic: String,
+        /// The topics there are.
+        known: Vec<String>,
+    },
+    /// A source's topic was deleted under it.
+    #[error("topic \"{topic}\" was deleted while it was read")]
+    Deleted {
+        /// The topic.
+        topic: String,
+    },
+    /// The topic has fewer partitions.
+    #[error("topic \"{topic}\" has partitions 0 to {last}, not {partition}")]
+    NoPartition {
+        /// The topic.
+        topic: String,
+        /// Its last partition.
+        last: Partition,
+        /// As asked for.
+        partition: Partition,
+    },
+    /// A record is larger than its topic allows.
+    #[error("a record of {size} bytes is too large for topic \"{topic}\", which takes {limit}")]
+    TooLarge {
+        /// The topic.
+        topic: String,
+        /// The record as Kafka counts it: key, value, headers, overhead.
+        size: usize,
+        /// `max.message.bytes`.
+        limit: usize,
+    },
+    /// A compacted topic cannot keep a record without a key.
+    #[error("topic \"{topic}\" is compacted and takes no record without a key")]
+    NoKey {
+        /// The topic.
+        topic: String,
+    },
+    /// A position was asked for that the topic does not hold.
+    #[error("topic \"{topic}\" partition {partition} holds offsets {earliest} to {end}, and {what} {offset}")]
+    OutOfRange {
+        /// The topic.
+        topic: String,
+        /// The partition.
+        partition: Partition,
+        /// Its oldest offset.
+        earliest: i64,
+        /// Its end.
+        end: i64,
+        /// Whose position: `group "vatic-x" committed`, `the query asked for`, `the reader stood at`.
+        what: String,
+        /// The position.
+        offset: i64,
+        /// The group, if it is a committed position.
+        group: Option<String>,
+        /// Whether the query itself named the offset.
+        asked: bool,
+    },
+    /// The group's offsets are in use.
+    #[error("job group \"{group}\" cannot be reset while a process runs it")]
+    GroupBusy {
+        /// The group.
+        group: String,
+    },
+    /// Another process has taken over.
+    #[error("a newer writer of group \"{group}\" has taken over; nothing of the commit was written: {reason}")]
+    Fenced {
+        /// The group.
+        group: String,
+        /// What the broker says.
+        reason: String,
+    },
+    /// Partitions of the commit are another member's now.
+    #[error(
+        "topic \"{topic}\" partition {partition} went to another process of group \"{group}\"; nothing of the commit was written"
+    )]
+    NotOurs {
+        /// The group.
+        group: String,
+        /// The topic.
+        topic: String,
+        /// Its partition.
+        partition: Partition,
+    },
+    /// A broker does not take a record as it is.
+    #[error("topic \"{topic}\" does not take a record: {reason}")]
+    Rejected {
+        /// The topic.
+        topic: String,
+        /// What the broker says.
+        reason: String,
+    },
+    /// A commit's outcome is not known, or it failed.
+    #[error("a commit to Kafka at \"{address}\" failed: {reason}")]
+    Commit {
+        /// As given.
+        address: String,
+        /// What librdkafka says.
+        reason: String,
+    },
+    /// The process has no more threads or sockets.
+    #[error("the Kafka client could not be started: {0}")]
+    Start(String),
+    /// What the engine hands over breaks the rules of the interface.
+    #[error("{0}")]
+    Misuse(String),
+}
+
+impl KafkaError {
+    /// What a broker's answer means, when it was asked to `what`.
+    pub(super) fn of(address: &str, what: impl Into<String>, failure: Failure) -> Self {
+        let (address, what) = (address.to_owned(), what.into());
+        match failure.code {
+            Code::TopicAuthorizationFailed
+            | Code::GroupAuthorizationFailed
+            | Code::ClusterAuthorizationFailed
+            | Code::TransactionalIdAuthorizationFailed => Self::Forbidden { address, what, reason: failure.text },
+            Code::Authentication | Code::SaslAuthenticationFailed => Self::Credentials { address, reason: failure.text },
+            code => Self::Failed { address, what, reason: failure.text, code },
+        }
+    }
+}
+
+impl Explain for KafkaError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::UnknownProperty { .. }
+            | Self::OwnProperty { .. }
+            | Self::BadProperty { .. }
+            | Self::BadTopic { .. }
+            | Self::NoTopic { .. }
+            | Self::NoPartition { .. }
+            | Self::GroupBusy { .. }
+            | Self::Deleted { .. } => ErrorKind::User,
+            Self::OutOfRange { asked: true, .. } => ErrorKind::User,
+            Self::OutOfRange { .. } | Self::TooLarge { .. } | Self::NoKey { .. } | Self::Rejected { .. } => ErrorKind::Data,
+            Self::Misuse(_) => ErrorKind::Internal,
+            _ => ErrorKind::External,
+        }
+    }
+
+    fn is_transient(&self) -> bool {
+        match self {
+            Self::Commit { .. } | Self::Fenced { .. } | Self::NotOurs { .. } => true,
+            // What a broker can never do, it will not do later either.
+            Self::Failed { code, .. } => !matches!(
+                code,
+                Code::UnsupportedVersion
+                    | Code::UnsupportedFeature
+                    | Code::UnsupportedForMessageFormat
+                    | Code::InvalidArgument
+                    | Code::InvalidRequest
+                    | Code::InvalidConfig
+                    | Code::PolicyViolation
+                    | Code::InvalidGroupId
+                    | Code::InvalidTransactionTimeout
+                    | Code::InconsistentGroupProtocol
+            ),
+            _ => false,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::Rejected { .. } => "Compare the topic's settings (vatic topic describe) with what is written.".to_owned(),
+            Self::Unreachable { .. } => {
+                "Check the address and that the broker runs; a broker that wants TLS needs -X security.protocol=SSL or SASL_SSL."
+                    .to_owned()
+            }
+            Self::Credentials { .. } => {
+                "Check -X security.protocol, sasl.mechanisms, sasl.username, sasl.password and ssl.ca.location.".to_owned()
+            }
+            Self::UnknownProperty { name, known } => match nearest(name, known.iter().map(String::as_str)) {
+                Some(near) => format!("Did you mean \"{near}\"?"),
+                None => "Use one of librdkafka's properties (its CONFIGURATION.md lists them).".to_owned(),
+            },
+            Self::OwnProperty { .. } => "Leave it out: what is promised of a job depends on it.".to_owned(),
+            Self::BadProperty { .. } => "Correct the value given with -X or in WITH (kafka....).".to_owned(),
+            Self::Forbidden { .. } => "Grant the right with kafka-acls, or use other credentials.".to_owned(),
+            Self::BadTopic { .. } => "Correct the name or the setting.".to_owned(),
+            Self::NoTopic { topic, known } => {
+                let create = format!("Create it: vatic topic create {topic}");
+                match nearest(topic, known.iter().map(String::as_str)) {
+                    Some(_) => {
+                        let near = did_you_mean(topic, "topics", known.iter().map(String::as_str)).unwrap_or_default();
+                        format!("{near} {create}")
+                    }
+                    None => create,
+                }
+            }
+            Self::Deleted { .. } => "Create the topic again, then start the query again.".to_owned(),
+            Self::NoPartition { last, .. } => format!("Name partitions from 0 to {last}."),
+            Self::TooLarge { limit, .. } => {
+                format!(
+                    "Write smaller records, or to a topic created with --config max.message.bytes=N (more than {limit})."
+                )
+            }
+            Self::NoKey { .. } => "Set a key, or use a topic with cleanup.policy=delete.".to_owned(),
+            Self::OutOfRange { group: Some(group), .. } => {
+                let job = group.strip_prefix("vatic-").unwrap_or(group);
+                format!("Run RESET JOB \"{job}\"; it then begins where scan.startup says.")
+            }
+            Self::OutOfRange { asked: true, earliest, end, .. } => format!("Begin at an offset from {earliest} to {end}."),
+            Self::OutOfRange { .. } => {
+                "Read again from the earliest offset, or keep records longer (retention.ms).".to_owned()
+            }
+            Self::GroupBusy { .. } => "Stop the job first, in every process that runs it.".to_owned(),
+            Self::Fenced { .. } => "Stop one of the two.".to_owned(),
+            Self::Failed { .. } | Self::Commit { .. } | Self::NotOurs { .. } | Self::Start(_) => return None,
+            Self::Misuse(_) => return None,
+        })
+    }
+}

@@ -1,0 +1,286 @@
+//! Real Apache Kafka for tests.   Maven ─► jars in a cache ─► brokers on free loopback ports ─► gone with this process
+//!
+//! ```text
+//! test process ─pipe─► sh (waits for the pipe's end) ─► java kafka.Kafka
+//! ```
+//!
+//! However this process ends, the pipe closes, and the shell kills its broker by process id and removes its directory. Logs stay
+//! in the cache, under `logs/`. `VATIC_TEST_KAFKA=off` leaves out every test that needs Kafka; without Java and Maven they fail.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use vatic::config::Options;
+use vatic::connector::{Broker, kafka::Kafka};
+
+/// The Kafka that is tested against.
+const VERSION: &str = "4.1.1";
+const LOG4J: &str = "2.24.3";
+const HOW_TO_LEAVE_OUT: &str = "set VATIC_TEST_KAFKA=off to leave out the tests that need Kafka";
+
+/// Whether tests with Kafka run; says so if they do not.
+pub fn wanted() -> bool {
+    let off = std::env::var("VATIC_TEST_KAFKA").is_ok_and(|v| v == "off");
+    if off {
+        eprintln!("left out: VATIC_TEST_KAFKA=off");
+    }
+    !off
+}
+
+/// One broker for all tests of this process that do no harm to it; `None` if they are to be left out.
+pub fn shared() -> Option<&'static Cluster> {
+    static SHARED: OnceLock<Cluster> = OnceLock::new();
+    wanted().then(|| SHARED.get_or_init(|| Cluster::start(1)))
+}
+
+/// Brokers of our own.
+pub struct Cluster {
+    nodes: Vec<Node>,
+    directory: PathBuf,
+}
+
+struct Node {
+    directory: PathBuf,
+    port: u16,
+    log: PathBuf,
+    guard: Option<Guard>,
+}
+
+/// The shell that kills its broker when this is dropped.
+struct Guard {
+    shell: Child,
+    pipe: Option<ChildStdin>,
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        self.pipe = None;
+        let _ = self.shell.wait();
+    }
+}
+
+impl Cluster {
+    /// Starts `count` brokers and waits until they answer.
+    pub fn start(count: usize) -> Self {
+        Self::start_with(count, "")
+    }
+
+    /// The same with further settings (lines of `server.properties`).
+    pub fn start_with(count: usize, settings: &str) -> Self {
+        let jars = jars();
+        let cache = cache();
+        let directory = tempfile::Builder::new().prefix("vatic-kafka-test-").tempdir().unwrap().keep();
+        // All ports are held until all are found.
+        let sockets: Vec<TcpListener> = (0..2 * count).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+        let ports: Vec<u16> = sockets.iter().map(|s| s.local_addr().unwrap().port()).collect();
+        drop(sockets);
+        let voters: Vec<String> = (0..count).map(|n| format!("{}@127.0.0.1:{}", n + 1, ports[2 * n + 1])).collect();
+        fs::create_dir_all(cache.join("logs")).unwrap();
+        let mut cluster = Self { nodes: Vec::new(), directory: directory.clone() };
+        for n in 0..count {
+            let (port, controller) = (ports[2 * n], ports[2 * n + 1]);
+            let home = directory.join(format!("node{}", n + 1));
+            fs::create_dir_all(&home).unwrap();
+            let data = home.join("data");
+            let copies = count.min(3);
+            let insync = if count > 2 { 2 } else { 1 };
+            let text = format!(
+                "process.roles=broker,controller\nnode.id={id}\ncontroller.quorum.voters={voters}\n\
+                 listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}\n\
+                 advertised.listeners=PLAINTEXT://127.0.0.1:{port}\ncontroller.listener.names=CONTROLLER\n\
+                 inter.broker.listener.name=PLAINTEXT\n\
+                 listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT\nlog.dirs={data}\n\
+                 auto.create.topics.enable=false\ndefault.replication.factor={copies}\nmin.insync.replicas={insync}\n\
+                 offsets.topic.replication.factor={copies}\noffsets.topic.num.partitions=4\n\
+                 transaction.state.log.replication.factor={copies}\ntransaction.state.log.min.isr={insync}\n\
+                 transaction.state.log.num.partitions=4\nshare.coordinator.state.topic.replication.factor={copies}\n\
+                 share.coordinator.state.topic.min.isr={insync}\ngroup.initial.rebalance.delay.ms=0\n\
+                 group.min.session.timeout.ms=1000\nnum.network.threads=2\nnum.io.threads=2\nbackground.threads=2\n\
+                 log.cleaner.threads=1\nlog.cleaner.dedupe.buffer.size=16777216\nlog.initial.task.delay.ms=500\n\
+                 transaction.abort.timed.out.transaction.cleanup.interval.ms=1000\nlog.segment.bytes=67108864\n{settings}\n",
+                id = n + 1,
+                voters = voters.join(","),
+                data = data.display(),
+            );
+            let config = home.join("server.properties");
+            fs::write(&config, text).unwrap();
+            let format = Command::new("java")
+                .args(["-Xmx128m", "-cp"])
+                .arg(format!("{}/*", jars.display()))
+                .args(["kafka.tools.StorageTool", "format", "-t", "MkU3OEVBNTcwNTJENDM2Qk", "-c"])
+                .arg(&config)
+                .arg("-g")
+                .output()
+                .unwrap();
+            assert!(format.status.success(), "{}", String::from_utf8_lossy(&format.stderr));
+            let log = cache.join("logs").join(format!("{}-{}-{}.log", std::process::id(), port, n + 1));
+            cluster.nodes.push(Node { directory: home, port, log, guard: None });
+        }
+        for n in 0..count {
+            cluster.run(n);
+        }
+        cluster.wait();
+        cluster
+    }
+
+    /// `host:port,...`
+    pub fn address(&self) -> String {
+        self.nodes.iter().map(|node| format!("127.0.0.1:{}", node.port)).collect::<Vec<_>>().join(",")
+    }
+
+    /// Starts a broker, which is not running.
+    pub fn run(&mut self, n: usize) {
+        let node = &mut self.nodes[n];
+        let jars = jars();
+        // `$1` class path, `$2` log4j's settings, `$3` the broker's, `$4` where its process id goes; once process `$6` is gone,
+        // directory `$5` goes too.
+        let script = "java -Xms128m -Xmx512m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Dlog4j2.configurationFile=\"file:$2\" \
+                      -cp \"$1\" kafka.Kafka \"$3\" </dev/null & pid=$!; echo $pid >\"$4\"; cat >/dev/null; \
+                      kill -9 $pid 2>/dev/null; wait $pid 2>/dev/null; \
+                      (sleep 2; [ -d \"/proc/$6\" ] || rm -rf \"$5\") >/dev/null 2>&1 &";
+        let log = File::options().create(true).append(true).open(&node.log).unwrap();
+        let mut shell = Command::new("sh")
+            .args(["-c", script, "sh"])
+            .arg(format!("{}/*", jars.display()))
+            .arg(jars.parent().unwrap().join("log4j2.properties"))
+            .arg(node.directory.join("server.properties"))
+            .arg(node.directory.join("pid"))
+            .arg(&self.directory)
+            .arg(std::process::id().to_string())
+            .stdin(Stdio::piped())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        let pipe = shell.stdin.take();
+        node.guard = Some(Guard { shell, pipe });
+    }
+
+    /// The process id of a running broker.
+    pub fn pid(&self, n: usize) -> i32 {
+        let path = self.nodes[n].directory.join("pid");
+        let begun = Instant::now();
+        loop {
+            if let Some(pid) = fs::read_to_string(&path).ok().and_then(|text| text.trim().parse().ok()) {
+                return pid;
+            }
+            assert!(begun.elapsed() < Duration::from_secs(10), "the broker has no process id");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// kill -9 of a broker.
+    pub fn kill(&mut self, n: usize) {
+        self.nodes[n].guard = None;
+        let _ = fs::remove_file(self.nodes[n].directory.join("pid"));
+    }
+
+    /// Waits until all brokers answer.
+    pub fn wait(&self) {
+        let begun = Instant::now();
+        for node in &self.nodes {
+            if node.guard.is_none() {
+                continue;
+            }
+            let address = format!("127.0.0.1:{}", node.port);
+            while let Err(error) = Kafka::open(&address, &Options::default()) {
+                let log = fs::read_to_string(&node.log).unwrap_or_default();
+                let late = begun.elapsed() > Duration::from_secs(120);
+                assert!(!late, "Kafka does not answer: {error:?}\nits log, {}:\n{log}", node.log.display());
+            }
+        }
+    }
+
+    /// It as a broker of vatic's.
+    pub fn open(&self) -> Arc<dyn Broker> {
+        Kafka::open(&self.address(), &Options::default()).unwrap()
+    }
+
+    /// One of Kafka's own tools; what it printed.
+    pub fn tool(&self, class: &str, arguments: &[&str]) -> String {
+        let output = Command::new("java")
+            .args(["-Xmx128m", "-XX:TieredStopAtLevel=1", "-cp"])
+            .arg(format!("{}/*", jars().display()))
+            .arg(class)
+            .args(arguments)
+            .output()
+            .unwrap();
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        self.nodes.clear();
+        let _ = fs::remove_dir_all(&self.directory);
+    }
+}
+
+fn cache() -> PathBuf {
+    let base = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
+    let base = base.or_else(|| std::env::var_os("HOME").map(|home| Path::new(&home).join(".cache")));
+    base.unwrap_or_else(std::env::temp_dir).join("vatic-kafka")
+}
+
+/// Kafka's jars, resolved once.
+fn jars() -> PathBuf {
+    static JARS: OnceLock<PathBuf> = OnceLock::new();
+    JARS.get_or_init(|| {
+        for (program, argument) in [("java", "-version"), ("mvn", "-version")] {
+            let works = Command::new(program).arg(argument).output().is_ok_and(|output| output.status.success());
+            assert!(works, "{program} is needed for the tests with Kafka (Java 17 or later, Maven); {HOW_TO_LEAVE_OUT}");
+        }
+        let home = cache().join(VERSION);
+        fs::create_dir_all(&home).unwrap();
+        // One process resolves, others wait.
+        let mut held = File::create(home.join("lock")).unwrap();
+        held.lock().unwrap();
+        held.write_all(b"held while jars are resolved\n").unwrap();
+        let (jars, done) = (home.join("libs"), home.join("done"));
+        if !done.exists() {
+            fs::write(home.join("pom.xml"), pom()).unwrap();
+            let log4j = "status=warn\nappender.console.type=Console\nappender.console.name=console\n\
+                         appender.console.layout.type=PatternLayout\nappender.console.layout.pattern=%d %p %c %m%n\n\
+                         rootLogger.level=warn\nrootLogger.appenderRef.console.ref=console\n";
+            fs::write(home.join("log4j2.properties"), log4j).unwrap();
+            let output = Command::new("mvn")
+                .current_dir(&home)
+                .args(["-B", "-q", "-f", "pom.xml", "dependency:copy-dependencies", "-DincludeScope=runtime"])
+                .arg(format!("-DoutputDirectory={}", jars.display()))
+                .output()
+                .unwrap();
+            let said = String::from_utf8_lossy(&output.stdout);
+            assert!(output.status.success(), "Maven could not get Kafka ({HOW_TO_LEAVE_OUT}):\n{said}");
+            fs::write(done, VERSION).unwrap();
+        }
+        jars
+    })
+    .clone()
+}
+
+fn pom() -> String {
+    let dependency = |group: &str, name: &str, version: &str| {
+        format!(
+            "<dependency><groupId>{group}</groupId><artifactId>{name}</artifactId><version>{version}</version></dependency>\n"
+        )
+    };
+    let dependencies = [
+        dependency("org.apache.kafka", "kafka_2.13", VERSION),
+        dependency("org.apache.kafka", "kafka-tools", VERSION),
+        // Kafka speaks slf4j 1.7: not `log4j-slf4j2-impl`.
+        dependency("org.apache.logging.log4j", "log4j-slf4j-impl", LOG4J),
+        dependency("org.apache.logging.log4j", "log4j-core", LOG4J),
+        dependency("org.apache.logging.log4j", "log4j-api", LOG4J),
+    ];
+    format!(
+        "<project xmlns=\"http://maven.apache.org/POM/4.0.0\"><modelVersion>4.0.0</modelVersion>\n\
+         <groupId>vatic</groupId><artifactId>kafka-for-tests</artifactId><version>1</version><packaging>pom</packaging>\n\
+         <dependencies>\n{}</dependencies></project>\n",
+        dependencies.concat()
+    )
+}
