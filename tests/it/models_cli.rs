@@ -136,7 +136,7 @@ async fn a_follower_gives_null_and_says_so_once() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rows_that_their_model_fails_on() {
-    let (mut rig, _dir) = rig().await;
+    let (rig, _dir) = rig().await;
     rig.publish("pick", picking_model(&[10.0, 20.0, 30.0])).await;
     // 0, 1, 2 are in the table; NULL is no failure.
     let numbers = [Some(0), Some(7), Some(1), None, Some(2), Some(99), Some(1)];
