@@ -19,6 +19,7 @@ mod models;
 mod models_cli;
 mod queries;
 mod rig;
+mod readme;
 mod structure;
 mod swap;
 mod terminal;

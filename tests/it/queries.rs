@@ -125,11 +125,13 @@ impl Case {
     /// The output equals the expected one, in whatever order; numbers to six digits.
     fn compare(&self) {
         let output = self.output(&self.show);
-        let mut found: Vec<Value> = json_lines(&String::from_utf8(output.stdout).unwrap());
+        let text = String::from_utf8(output.stdout).unwrap();
+        let mut found = json_lines(&text);
         let expected_path = queries().join(&self.name).join("expected.jsonl");
         if std::env::var_os("UPDATE").is_some() {
-            found.sort_by_key(sort_key);
-            let text: String = found.iter().map(|row| format!("{row}\n")).collect();
+            let mut lines: Vec<(&str, &Value)> = text.lines().zip(&found).collect();
+            lines.sort_by_key(|(_, row)| sort_key(row));
+            let text: String = lines.iter().map(|(line, _)| format!("{line}\n")).collect();
             std::fs::write(&expected_path, text).unwrap();
         }
         let mut expected = json_lines(&std::fs::read_to_string(&expected_path).unwrap());
