@@ -4,11 +4,14 @@
 //! [`Error`] at the module's border. `kind` says who must act and so decides the exit code; `hint` is an order that can be
 //! followed. Texts are lower case, without a full stop, with names in double quotes behind the word for what they are.
 
+mod foreign;
+
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
 use datafusion::error::DataFusionError;
+use sqlparser::tokenizer::Span;
 
 /// Any error as a cause.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -79,6 +82,7 @@ struct Inner {
     message: String,
     hint: Option<String>,
     position: Option<Position>,
+    span: Option<Span>,
     source: Option<Arc<dyn std::error::Error + Send + Sync>>,
     transient: bool,
 }
@@ -86,7 +90,15 @@ struct Inner {
 impl Error {
     /// An error of `kind` with a text (lower case, no full stop).
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self(Box::new(Inner { kind, message: message.into(), hint: None, position: None, source: None, transient: false }))
+        Self(Box::new(Inner {
+            kind,
+            message: message.into(),
+            hint: None,
+            position: None,
+            span: None,
+            source: None,
+            transient: false,
+        }))
     }
     /// The command line is wrong.
     pub fn usage(message: impl Into<String>) -> Self {
@@ -136,6 +148,17 @@ impl Error {
     #[must_use]
     pub fn is_transient(&self) -> bool {
         self.0.transient
+    }
+    /// With the lines and columns it is about, of a text that only the caller knows: see [`Error::span`].
+    #[must_use]
+    pub fn spanned(mut self, span: Span) -> Self {
+        self.0.span.get_or_insert(span);
+        self
+    }
+    /// The lines and columns it is about, for whoever holds the text and can make a [`Position`] of them.
+    #[must_use]
+    pub fn span(&self) -> Option<Span> {
+        self.0.span
     }
     /// With words before its text: `job "a.b": ...`.
     #[must_use]
@@ -236,65 +259,7 @@ fn chain_of(error: &dyn std::error::Error) -> String {
 /// DataFusion carries our errors through its operators as `External`; the way back finds them again.
 impl From<DataFusionError> for Error {
     fn from(error: DataFusionError) -> Self {
-        match error {
-            DataFusionError::External(inner) => match inner.downcast::<Error>() {
-                Ok(ours) => *ours,
-                Err(other) => Error::internal(other.to_string()).source(other),
-            },
-            DataFusionError::Context(_, inner) | DataFusionError::Diagnostic(_, inner) => Self::from(*inner),
-            DataFusionError::Shared(shared) => match Arc::try_unwrap(shared) {
-                Ok(inner) => Self::from(inner),
-                Err(shared) => from_shared(&shared),
-            },
-            DataFusionError::IoError(e) => Error::external(e.to_string()).source(e),
-            DataFusionError::ObjectStore(e) => Error::external(e.to_string()).source(e),
-            DataFusionError::ResourcesExhausted(m) => Error::user(m),
-            DataFusionError::Internal(m) => Error::internal(m),
-            DataFusionError::ArrowError(e, _) => Error::data(strip(&e.to_string())),
-            DataFusionError::Execution(m) => Error::data(m),
-            other => Error::user(strip(&other.strip_backtrace())),
-        }
-    }
-}
-
-/// An error seen by several readers can only be looked at, not taken apart.
-fn from_shared(error: &DataFusionError) -> Error {
-    match error.find_root() {
-        DataFusionError::External(inner) => match inner.downcast_ref::<Error>() {
-            Some(ours) => ours.clone(),
-            None => Error::internal(inner.to_string()),
-        },
-        other => Error::data(strip(&other.strip_backtrace())),
-    }
-}
-
-/// The text without the class names that libraries put before it.
-fn strip(text: &str) -> String {
-    let known = [
-        "Error during planning: ",
-        "SQL error: ",
-        "Schema error: ",
-        "Arrow error: ",
-        "Cast error: ",
-        "Execution error: ",
-        "External error: ",
-        "This feature is not implemented: ",
-        "Invalid argument error: ",
-        "Compute error: ",
-        "Parser error: ",
-        "Divide by zero error: ",
-    ];
-    let mut text = text.trim();
-    while let Some(rest) = known.iter().find_map(|prefix| text.strip_prefix(prefix)) {
-        text = rest;
-    }
-    let mut chars = text.chars();
-    match (chars.next(), chars.next()) {
-        // "Unexpected ..." becomes lower case, "CAST ..." stays.
-        (Some(first), Some(second)) if first.is_uppercase() && !second.is_uppercase() => {
-            first.to_lowercase().chain(text.chars().skip(1)).collect()
-        }
-        _ => text.to_owned(),
+        foreign::translate(error)
     }
 }
 

@@ -38,6 +38,7 @@ impl Session {
     /// `INSERT INTO target (columns) query`
     pub(super) async fn insert(&mut self, target: &Name, columns: &[Name], query: &ast::Query) -> Result<Outcome> {
         let table = Arc::clone(self.table(&target.text)?);
+        sink_options(&table)?;
         let draft = self.draft(query, Mode::Job).await?;
         let to = targets(&table.definition, columns, draft.names.len())?;
         if draft.reads_streams() {

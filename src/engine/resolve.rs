@@ -151,7 +151,7 @@ impl Found<'_> {
                 Some(_) => did_you_mean(name, "tables", known),
                 None => Some(format!("Declare it with CREATE TABLE; or read the topic as it is: FROM topic('{name}').")),
             };
-            return Err(hint.map_or(error.clone(), |hint| error.hint(hint)));
+            return Err(hint.map_or(error.clone(), |hint| error.hint(hint)).spanned(used.span));
         };
         let key = spelled.to_lowercase();
         if let Some(table) = session.tables.get(&key) {

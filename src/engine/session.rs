@@ -8,9 +8,10 @@ use std::sync::Arc;
 
 use arrow::datatypes::Fields;
 use sqlparser::ast;
+use sqlparser::tokenizer::Token;
 
-use crate::error::{Error, Result, did_you_mean};
-use crate::sql::{ObjectKind, Parsed, Settings, Statement};
+use crate::error::{Error, Position, Result, did_you_mean};
+use crate::sql::{ObjectKind, Parsed, Settings, Source, Statement};
 
 use super::job::{EpochHook, Job};
 use super::query::Rows;
@@ -120,7 +121,10 @@ impl Session {
     /// # Errors
     /// Whatever is wrong with it, with its place.
     pub async fn execute(&mut self, statement: &Parsed) -> Result<Outcome> {
-        self.run(&statement.statement).await.map_err(|error| error.at(statement.position.clone()))
+        self.run(&statement.statement).await.map_err(|error| {
+            let place = place_in(&error, &statement.position).unwrap_or_else(|| statement.position.clone());
+            error.at(place)
+        })
     }
 
     async fn run(&mut self, statement: &Statement) -> Result<Outcome> {
@@ -144,6 +148,10 @@ impl Session {
                 let query = resolve::with_column_names(query, columns)?;
                 // Planned now, so that a mistake is an error of this statement and not of the first that reads the view.
                 let draft = self.draft(&query, super::plan::Mode::Follow).await?;
+                if let Some(column) = super::plan::doubled(&draft.names) {
+                    let error = Error::user(format!("two columns of view \"{name}\" are called \"{column}\""));
+                    return Err(error.hint("Give one of them another name with AS."));
+                }
                 let fields = resolve::fields_of(draft.logical.schema().as_arrow(), &draft.names);
                 let view = View { name: name.clone(), query, fields, text: text.clone() };
                 self.replace(&name.to_lowercase(), |session, key| drop(session.views.insert(key, view)));
@@ -191,6 +199,9 @@ impl Session {
             self.check_unused(&key, name)?;
             return Ok(false);
         }
+        if key == "models" {
+            return Err(Error::user("table \"models\" exists in every session").hint("Choose another name."));
+        }
         Err(Error::user(format!("{what} \"{name}\" exists already"))
             .hint(format!("Choose another name, or DROP {} {name};", what.to_uppercase())))
     }
@@ -229,6 +240,8 @@ impl Session {
         if there {
             self.check_unused(&key, name)?;
             self.replace(&key, |_, _| ());
+        } else if let Some(error) = self.other_kind(&key, name, kind) {
+            return Err(error);
         } else if !if_exists {
             let error = Error::user(format!("no {what} \"{name}\""));
             return Err(match did_you_mean(name, &format!("{what}s"), names.iter().map(String::as_str)) {
@@ -237,6 +250,22 @@ impl Session {
             });
         }
         Ok(done(if kind == ObjectKind::Table { "DROP TABLE" } else { "DROP VIEW" }))
+    }
+
+    /// The error of a DROP that names the wrong kind of thing.
+    fn other_kind(&self, key: &str, name: &str, kind: ObjectKind) -> Option<Error> {
+        match kind {
+            ObjectKind::Table if self.views.contains_key(key) => {
+                Some(Error::user(format!("\"{name}\" is a view")).hint(format!("Write DROP VIEW {name};")))
+            }
+            ObjectKind::View if self.tables.contains_key(key) => {
+                Some(Error::user(format!("\"{name}\" is a table")).hint(format!("Write DROP TABLE {name};")))
+            }
+            _ if key == "models" => Some(
+                Error::user("table \"models\" exists in every session").hint("Leave it: it is read from the model topic."),
+            ),
+            _ => None,
+        }
     }
 
     fn job(&self, name: &str) -> Result<Arc<Job>> {
@@ -263,7 +292,15 @@ impl Session {
     /// # Errors
     /// `User`, with the nearest name.
     pub(super) fn table(&self, name: &str) -> Result<&Arc<Table>> {
-        self.tables.get(&name.to_lowercase()).ok_or_else(|| {
+        let key = name.to_lowercase();
+        self.tables.get(&key).ok_or_else(|| {
+            if self.views.contains_key(&key) {
+                return Error::user(format!("\"{name}\" is a view")).hint("Name a table.");
+            }
+            if key == "models" {
+                let error = Error::user("table \"models\" cannot be written or shown: it is read from the model topic");
+                return error.hint("Publish a model: vatic publish NAME FILE");
+            }
             let error = Error::user(format!("no table \"{name}\""));
             let names = self.tables.values().map(|t| t.definition.name.as_str()).chain(self.views.values().map(|v| v.name.as_str()));
             match did_you_mean(name, "tables", names) {
@@ -281,6 +318,30 @@ impl Session {
     pub(super) fn base(&self) -> &Path {
         &self.base
     }
+}
+
+/// The part of `statement` that an error is about: where the planner says it is, or where the name stands that is wrong.
+///
+/// The planner's lines and columns may be those of another text, a view's: what stands there must be what the error speaks of.
+fn place_in(error: &Error, statement: &Position) -> Option<Position> {
+    let source = Source::of(statement);
+    let inside = |place: &Position| statement.span.start <= place.span.start && place.span.end <= statement.span.end;
+    if let Some(span) = error.span() {
+        let place = source.of_span(span);
+        let found = place.text.get(place.span.clone())?.trim_matches('"');
+        let name = found.split(|c: char| !c.is_alphanumeric() && c != '_').next().filter(|name| !name.is_empty())?;
+        return (inside(&place) && error.message().to_lowercase().contains(&name.to_lowercase())).then_some(place);
+    }
+    let about_a_name = ["no column", "no field", "no function", "no table", "function", "unknown type"];
+    if !about_a_name.iter().any(|begin| error.message().starts_with(begin)) {
+        return None;
+    }
+    let name = error.message().split('"').nth(1)?;
+    let tokens = source.tokens().ok()?;
+    let named = tokens.iter().filter(|t| matches!(&t.token, Token::Word(word) if word.value == name));
+    let places: Vec<Position> = named.map(|t| source.of_span(t.span)).filter(inside).collect();
+    // Twice is too often to say which.
+    <[Position; 1]>::try_from(places).ok().map(|[place]| place)
 }
 
 pub(super) fn done(tag: &str) -> Outcome {

@@ -5,6 +5,9 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, RecordBatch, StringArray, UInt64Array};
 use arrow::datatypes::{DataType, Field, Schema};
 
+use datafusion::execution::SessionStateDefaults;
+use datafusion::logical_expr::Documentation;
+
 use crate::connector::file::Files;
 use crate::connector::{CONNECTORS, OffsetAt};
 use crate::error::{Error, Result};
@@ -34,6 +37,31 @@ fn batch(fields: Vec<Field>, columns: Vec<ArrayRef>) -> Result<Rows> {
 
 fn some(text: impl Into<String>) -> Option<String> {
     Some(text.into())
+}
+
+/// The functions there are, ours first, then DataFusion's by name.
+fn functions() -> Vec<Vec<Option<String>>> {
+    let ours = FUNCTIONS.iter().map(|f| vec![some(f.name), some(f.signature), some(f.doc)]);
+    let mut others: Vec<Vec<Option<String>>> = Vec::new();
+    let mut add = |name: &str, documentation: Option<&Documentation>| {
+        if FUNCTIONS.iter().any(|f| f.name == name) {
+            return;
+        }
+        let first_line = |d: &Documentation| d.description.trim().lines().next().unwrap_or_default().to_owned();
+        others.push(vec![some(name), documentation.map(|d| d.syntax_example.clone()), documentation.map(first_line)]);
+    };
+    for function in SessionStateDefaults::default_scalar_functions() {
+        add(function.name(), function.documentation());
+    }
+    for function in SessionStateDefaults::default_aggregate_functions() {
+        add(function.name(), function.documentation());
+    }
+    for function in SessionStateDefaults::default_window_functions() {
+        add(function.name(), function.documentation());
+    }
+    others.sort();
+    others.dedup_by(|a, b| a.first() == b.first());
+    ours.chain(others).collect()
 }
 
 impl Session {
@@ -75,10 +103,7 @@ impl Session {
                 });
                 texts(&names, rows.collect())
             }
-            Show::Functions => {
-                let rows = FUNCTIONS.iter().map(|f| vec![some(f.name), some(f.signature), some(f.doc)]);
-                texts(&["name", "signature", "description"], rows.collect())
-            }
+            Show::Functions => texts(&["name", "signature", "description"], functions()),
             Show::Formats => {
                 let rows = FORMATS.iter().map(|f| {
                     let options: Vec<&str> = f.options().iter().map(|o| o.name).collect();

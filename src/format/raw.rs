@@ -52,8 +52,11 @@ impl Format for Raw {
         only_field(&schema)?;
         Ok(Box::new(RawEncoder))
     }
-    fn infer(&self, _values: &[&[u8]], _options: &Options) -> Result<SchemaRef> {
-        Ok(Arc::new(Schema::new(vec![Field::new("value", DataType::Binary, true)])))
+    fn infer(&self, values: &[&[u8]], _options: &Options) -> Result<SchemaRef> {
+        // Text is shown as text; what is none keeps its bytes.
+        let text = values.iter().all(|value| std::str::from_utf8(value).is_ok());
+        let data_type = if text { DataType::Utf8 } else { DataType::Binary };
+        Ok(Arc::new(Schema::new(vec![Field::new("value", data_type, true)])))
     }
 }
 

@@ -14,6 +14,7 @@ use datafusion::logical_expr::{
 use crate::error::Error;
 use crate::model::Function;
 use crate::model::answer::return_type;
+use crate::sql::types::sql_type;
 
 /// The function as DataFusion registers it.
 #[must_use]
@@ -41,7 +42,9 @@ pub fn check_arguments(function: Function, types: &[&DataType]) -> crate::Result
     };
     match types {
         [] => wrong(format!("{name}() needs a model's name and features")),
-        [model, ..] if !is_text(model) => wrong(format!("the first argument of {name}() is not a model's name but {model}")),
+        [model, ..] if !is_text(model) => {
+            wrong(format!("the first argument of {name}() is not a model's name but {}", sql_type(model)))
+        }
         [_] => wrong(format!("{name}() has no features")),
         _ => Ok(()),
     }

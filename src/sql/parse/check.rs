@@ -2,22 +2,39 @@
 
 use std::ops::ControlFlow;
 
-use sqlparser::ast::{Query, Select, SetExpr, TableFactor, Visit, Visitor};
+use sqlparser::ast::{Expr, Query, Select, SetExpr, TableFactor, Visit, Visitor};
 
 use crate::error::{Error, Result};
 
-/// Checks that every part of `query` means something.
+/// How many operators an expression may chain: each makes its tree one deeper, and everything that walks a tree takes stack
+/// for its depth.
+const CHAIN: usize = 256;
+
+/// How many SELECTs may be united.
+const UNITED: usize = 128;
+
+/// Checks that every part of `query` means something, and that it is not too deep to be walked.
 ///
 /// # Errors
 /// `User` for the first part that does not.
-pub fn check(query: &Query) -> Result<()> {
-    match query.visit(&mut Check) {
-        ControlFlow::Continue(()) => Ok(()),
+pub fn check(query: Box<Query>) -> Result<Box<Query>> {
+    let mut check = Check { depth: 0, too_deep: false };
+    match query.visit(&mut check) {
+        ControlFlow::Continue(()) => Ok(query),
+        ControlFlow::Break((what, hint)) if check.too_deep => {
+            // To drop it takes as much stack as to walk it.
+            std::mem::forget(query);
+            Err(Error::user(what).hint(hint))
+        }
         ControlFlow::Break((what, hint)) => Err(Error::user(format!("{what} is not available")).hint(hint)),
     }
 }
 
-struct Check;
+struct Check {
+    /// How many expressions are around the present one.
+    depth: usize,
+    too_deep: bool,
+}
 
 type Flow = ControlFlow<(&'static str, &'static str)>;
 
@@ -28,7 +45,27 @@ fn refuse(found: bool, what: &'static str, hint: &'static str) -> Flow {
 impl Visitor for Check {
     type Break = (&'static str, &'static str);
 
+    fn pre_visit_expr(&mut self, _: &Expr) -> Flow {
+        self.depth += 1;
+        self.too_deep |= self.depth > CHAIN;
+        refuse(
+            self.too_deep,
+            "an expression chains too many operators",
+            "Write x IN (...) for many ORs, or split it in a view.",
+        )
+    }
+    fn post_visit_expr(&mut self, _: &Expr) -> Flow {
+        self.depth -= 1;
+        ControlFlow::Continue(())
+    }
     fn pre_visit_query(&mut self, query: &Query) -> Flow {
+        let (mut united, mut body) = (0, query.body.as_ref());
+        while let SetExpr::SetOperation { left, .. } = body {
+            united += 1;
+            body = left;
+        }
+        self.too_deep |= united > UNITED;
+        refuse(self.too_deep, "too many queries are united", "Unite some of them in a view.")?;
         refuse(!query.locks.is_empty(), "FOR UPDATE", "Leave it out: reading locks nothing.")?;
         refuse(query.for_clause.is_some(), "FOR XML or FOR JSON", "Use --format json.")?;
         refuse(!query.pipe_operators.is_empty(), "|>", "Write the query in clauses.")?;

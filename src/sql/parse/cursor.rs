@@ -158,8 +158,7 @@ impl<'a> Cursor<'a> {
         let start = self.index();
         let query = self.parser.parse_query();
         let query = query.map_err(|e| self.syntax(&e))?;
-        check(&query).map_err(|e| e.at(self.since(start)))?;
-        Ok(query)
+        check(query).map_err(|e| e.at(self.since(start)))
     }
     /// Reads a type.
     pub fn data_type(&mut self) -> Result<DataType> {

@@ -141,6 +141,13 @@ fn statement(c: &mut Cursor, words: &[TokenWithSpan]) -> Result<Statement> {
         drop_object(c, ObjectKind::Table)
     } else if c.take(&["DROP", "VIEW"]) {
         drop_object(c, ObjectKind::View)
+    } else if c.sees(0, "DROP") {
+        let error = hints::unknown_statement(words);
+        if error.message().starts_with("vatic has no") {
+            return Err(error.at(c.here()));
+        }
+        c.skip(1);
+        Err(c.expected("TABLE or VIEW"))
     } else if c.take(&["SHOW"]) {
         show(c).map(Statement::Show)
     } else if c.take(&["DESCRIBE"]) || c.take(&["DESC"]) {
@@ -158,6 +165,9 @@ fn statement(c: &mut Cursor, words: &[TokenWithSpan]) -> Result<Statement> {
         job_name(c).map(Statement::StopJob)
     } else if c.take(&["EXPLAIN"]) {
         let (analyze, verbose) = (c.take(&["ANALYZE"]), c.take(&["VERBOSE"]));
+        if c.at_end() || c.sees(0, "EXPLAIN") {
+            return Err(c.expected("a query"));
+        }
         let start = c.index();
         let inner = statement(c, words.get(start..).unwrap_or_default())?;
         if !matches!(

@@ -422,7 +422,7 @@ async fn a_call_that_does_not_fit_is_an_error_of_the_query() {
     for (call, message) in [
         ("score()", "score() needs a model's name and features"),
         ("score('sum')", "score() has no features"),
-        ("score(amount, hour)", "the first argument of score() is not a model's name but Float64"),
+        ("score(amount, hour)", "the first argument of score() is not a model's name but DOUBLE"),
         ("score('sum', amount)", "model \"sum:1\" takes 2 features, 1 was given"),
         ("score('sum', amount, card)", "model \"sum:1\" takes DOUBLE for \"hour\", \"card\" VARCHAR was given"),
         ("classify('sum', amount, hour)", "model \"sum:1\" has no classes"),
