@@ -15,6 +15,7 @@
 
 mod command;
 mod fuzz;
+#[allow(dead_code)] // shared with the other tests, which use more of it
 #[path = "../it/models.rs"]
 mod models;
 mod render;
