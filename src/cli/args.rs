@@ -8,8 +8,6 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
-use super::bench::Case;
-
 /// The whole command line.
 #[derive(Debug, Parser)]
 #[command(name = "vatic", version, about, long_about = LONG, after_help = EXAMPLES, max_term_width = 110)]
@@ -240,6 +238,21 @@ pub struct ConsumeArgs {
     /// Print objects with topic, partition, offset, timestamp (ms), key, value and headers.
     #[arg(long)]
     pub json: bool,
+}
+
+/// What `vatic bench` measures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Case {
+    /// JSON to JSON, twelve columns, no model.
+    PassThrough,
+    /// JSON to a neural network (11-32-16-1) to JSON.
+    Mlp,
+    /// New versions of the network go live while 100,000 rows per second are scored.
+    Swap,
+    /// From producing a record to seeing its score, at 1,000 records per second.
+    Latency,
+    /// From the start of a `vatic run` to its first scored row.
+    Start,
 }
 
 /// `vatic bench`.

@@ -138,7 +138,8 @@ fn pauses(epochs: &[(Instant, u64)], published: &BTreeMap<u64, Instant>) -> (Vec
     let mut lengths: Vec<Duration> = gaps.iter().map(|(from, to, _)| *to - *from).collect();
     let median = Duration::from_micros(quantile_us(&mut lengths, 0.5));
     let longest = |from: Instant, to: Instant| {
-        let within = gaps.iter().filter(|(began, ended, _)| *ended > from && *began < to);
+        // A gap belongs to the second in which it ends: one that a publication falls into is no quiet one.
+        let within = gaps.iter().filter(|(_, ended, _)| *ended > from && *ended <= to);
         within.map(|(began, ended, _)| *ended - *began).max().map(|gap| gap.saturating_sub(median))
     };
     let mut pauses = Vec::new();

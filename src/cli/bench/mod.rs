@@ -17,24 +17,9 @@ use clap::ValueEnum;
 use self::lab::Child;
 use self::measure::Report;
 use super::Context;
-use super::args::BenchArgs;
+use super::args::{BenchArgs, Case};
 use super::output::Output;
 use crate::error::{Error, Result};
-
-/// What is measured.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Case {
-    /// JSON to JSON, twelve columns, no model.
-    PassThrough,
-    /// JSON to a neural network (11-32-16-1) to JSON.
-    Mlp,
-    /// New versions of the network go live while 100,000 rows per second are scored.
-    Swap,
-    /// From producing a record to seeing its score, at 1,000 records per second.
-    Latency,
-    /// From the start of a `vatic run` to its first scored row.
-    Start,
-}
 
 impl Case {
     fn name(self) -> String {
