@@ -25,7 +25,7 @@ impl Meter {
     /// Ends now.
     pub(super) fn stop(self, rows: u64, counts: &JobCounts) -> Report {
         let (wall, cpu) = (self.began.elapsed().as_secs_f64(), (cpu().saturating_sub(self.cpu)).as_secs_f64());
-        let per = |seconds: f64| (rows as f64 / seconds.max(1e-9)).round();
+        let per = |seconds: f64| (rows as f64 / seconds.max(1e-9)).round() as u64;
         let mut report = Report::default();
         report.set("rows", json!(rows));
         report.set("wall_s", json!(rounded(wall)));
@@ -104,11 +104,6 @@ impl Report {
 fn plain(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
-        // Counts that were divided are whole again.
-        Value::Number(number) => match number.as_f64() {
-            Some(float) if float.fract() == 0.0 => format!("{float:.0}"),
-            _ => number.to_string(),
-        },
         other => other.to_string(),
     }
 }
