@@ -151,7 +151,8 @@ pub struct DemoArgs {
     pub keep: Option<PathBuf>,
 }
 
-const BENCH_EXAMPLES: &str = "Works in a temporary directory (TMPDIR says where) with a broker of its own, whatever --broker says.
+const BENCH_EXAMPLES: &str =
+    "Works in a temporary directory (TMPDIR says where) with a broker of its own, whatever --broker says.
 
 Examples:
   vatic bench                  every case, as a table
