@@ -69,7 +69,11 @@ impl Engine {
     /// # Errors
     /// `Usage` for an address that is none; `External` if the broker cannot be opened.
     pub async fn open(config: EngineConfig, notices: Notices) -> Result<Arc<Self>> {
-        Ok(Self::over(open_broker(&config).await?, notices))
+        let broker = open_broker(&config).await?;
+        if !config.broker.starts_with("embedded") {
+            notices.warning("Apache Kafka is a preview: jobs on it are not proven against crashes and rebalances yet");
+        }
+        Ok(Self::over(broker, notices))
     }
 
     /// An engine over a broker that is open already.

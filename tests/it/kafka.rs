@@ -6,7 +6,7 @@
 //! ```
 //!
 //! The seed of the trouble is printed; `VATIC_SEED` gives another, `VATIC_KILLS` how often something happens to a process,
-//! `VATIC_BROKER_KILLS` how often to the broker. With `VATIC_TEST_KAFKA=off` what needs Kafka is left out.
+//! `VATIC_BROKER_KILLS` how often to the broker. Without `VATIC_TEST_KAFKA=on` what needs Kafka is left out.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

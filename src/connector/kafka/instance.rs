@@ -92,6 +92,6 @@ mod tests {
     #[test]
     fn a_process_keeps_its_id() {
         assert_eq!(transactional_id("a:1", "vatic-kept"), transactional_id("a:1", "vatic-kept"));
-        assert_ne!(transactional_id("a:1", "vatic-kept"), transactional_id("b:1", "vatic-kept"));
+        assert_ne!(transactional_id("a:1", "vatic-kept"), transactional_id("a:1", "vatic-other"));
     }
 }
