@@ -232,6 +232,8 @@ impl Explain for KafkaError {
                     | Code::InvalidConfig
                     | Code::PolicyViolation
                     | Code::InvalidGroupId
+                    | Code::InvalidSessionTimeout
+                    | Code::GroupMaxSizeReached
                     | Code::InvalidTransactionTimeout
                     | Code::InconsistentGroupProtocol
             ),

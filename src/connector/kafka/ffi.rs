@@ -137,6 +137,9 @@ impl Hooks {
 
 /// The hooks that belong to `rk`. Sound: the pointer was set by [`Client::new`], whose client holds the `Arc` longer than `rk` lives.
 unsafe fn hooks<'a>(rk: *const sys::rd_kafka_t) -> Option<&'a Hooks> {
+    if rk.is_null() {
+        return None; // a complaint from before there is a client
+    }
     unsafe { sys::rd_kafka_opaque(rk).cast::<Hooks>().as_ref() }
 }
 
@@ -603,7 +606,12 @@ unsafe fn property_names(conf: *mut sys::rd_kafka_conf_t) -> Vec<String> {
     unsafe {
         let mut count = 0;
         let dump = sys::rd_kafka_conf_dump(conf, &raw mut count);
-        let names = slice(dump.cast_const(), count).iter().step_by(2).map(|name| text(*name)).collect();
+        let names = slice(dump.cast_const(), count).iter().step_by(2).map(|name| text(*name));
+        // The dump has neither second names nor those of topics; these are the ones that people use.
+        let others =
+            ["acks", "compression.type", "delivery.timeout.ms", "linger.ms", "message.timeout.ms", "request.timeout.ms"];
+        let more = ["fetch.max.bytes", "max.partition.fetch.bytes", "retries", "sasl.mechanism", "compression.level"];
+        let names = names.chain(others.into_iter().chain(more).map(str::to_owned)).collect();
         sys::rd_kafka_conf_dump_free(dump, count);
         names
     }

@@ -201,6 +201,8 @@ fn open_source(admin: &Arc<Admin>, spec: SourceSpec, leavers: Leavers) -> std::r
     let mut reader = Reader::new(Arc::clone(admin), spec, Arc::clone(&shared), Arc::clone(&queue), known);
     match &group {
         None => reader.start(begin)?,
+        // A job that reads no topic has nothing to share.
+        Some(_) if topics.is_empty() => {}
         Some(group) => {
             let mut list = rdkafka::TopicPartitionList::new();
             topics.iter().for_each(|topic| {

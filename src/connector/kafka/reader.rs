@@ -489,6 +489,18 @@ impl Reader {
                 let group = self.spec.group.clone().unwrap_or_default();
                 Err(KafkaError::of(&self.admin.address, format!("join group \"{group}\""), failure))
             }
+            // The broker does not take us as we are, and will not later.
+            Code::InvalidSessionTimeout
+            | Code::InconsistentGroupProtocol
+            | Code::InvalidGroupId
+            | Code::GroupMaxSizeReached
+            | Code::FencedInstanceId
+            | Code::UnsupportedVersion
+                if self.spec.group.is_some() =>
+            {
+                let group = self.spec.group.clone().unwrap_or_default();
+                Err(KafkaError::of(&self.admin.address, format!("take us into group \"{group}\""), failure))
+            }
             Code::Fatal => {
                 let failure = self.client().fatal().unwrap_or(failure);
                 Err(KafkaError::of(&self.admin.address, "keep the group", failure))
