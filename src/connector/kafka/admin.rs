@@ -39,7 +39,7 @@ pub(super) struct Admin {
 impl Admin {
     /// Connects, which shows within 10 s whether there is a broker that lets us in.
     pub(super) fn connect(address: &str, given: Properties) -> Result<Self> {
-        let client = Client::new(Kind::Producer, &properties::admin(address, &given))?;
+        let client = Client::new(Kind::Admin, &properties::admin(address, &given))?;
         let begun = Instant::now();
         let refused = |client: &Client| {
             let reason = client.refused()?;

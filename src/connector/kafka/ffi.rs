@@ -239,10 +239,13 @@ unsafe fn entries(list: *const sys::rd_kafka_topic_partition_list_t) -> Vec<Entr
 /// What a client is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// It writes and administers.
+    /// It writes.
     Producer,
     /// It reads.
     Consumer,
+    /// It asks. Underneath a consumer that reads nothing: librdkafka 2.12 crashes where a producer asks for a group's offsets and
+    /// the answer is "another coordinator", since only consumers have what it then wakes.
+    Admin,
 }
 
 /// Why a client could not be made.
@@ -318,8 +321,8 @@ impl Client {
             sys::rd_kafka_conf_set_opaque(conf, Arc::as_ptr(&hooks).cast::<c_void>().cast_mut());
             sys::rd_kafka_conf_set_log_cb(conf, Some(on_log));
             sys::rd_kafka_conf_set_error_cb(conf, Some(on_error));
-            let kind = match kind {
-                Kind::Consumer => {
+            let native = match kind {
+                Kind::Consumer | Kind::Admin => {
                     sys::rd_kafka_conf_set_rebalance_cb(conf, Some(on_rebalance));
                     sys::rd_kafka_type_t::RD_KAFKA_CONSUMER
                 }
@@ -330,13 +333,13 @@ impl Client {
             };
             // Tokens are fetched in the background: nobody polls a client that waits.
             sys::rd_kafka_conf_enable_sasl_queue(conf, 1);
-            let Some(rk) = NonNull::new(sys::rd_kafka_new(kind, conf, reason.as_mut_ptr(), reason.len())) else {
+            let Some(rk) = NonNull::new(sys::rd_kafka_new(native, conf, reason.as_mut_ptr(), reason.len())) else {
                 sys::rd_kafka_conf_destroy(conf);
                 return Err(BadProperty::Invalid(text(reason.as_ptr())));
             };
             let client = Self { rk, hooks };
             let _ = check_error(sys::rd_kafka_sasl_background_callbacks_enable(rk.as_ptr()));
-            if kind == sys::rd_kafka_type_t::RD_KAFKA_CONSUMER {
+            if kind == Kind::Consumer {
                 sys::rd_kafka_poll_set_consumer(rk.as_ptr());
             }
             Ok(client)

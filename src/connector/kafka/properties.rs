@@ -101,7 +101,9 @@ fn with(address: &str, defaults: &[&[(&str, &str)]], given: &[&Properties]) -> P
 
 /// For metadata and administration.
 pub(super) fn admin(address: &str, given: &Properties) -> Properties {
-    with(address, &[ALL], &[given])
+    let mut all = with(address, &[ALL], &[given]);
+    all.insert("group.id".to_owned(), "vatic-admin".to_owned()); // never joined
+    all
 }
 
 /// For a consumer whose fetched records may take `budget` bytes, whatever the number of partitions.
@@ -160,7 +162,7 @@ mod tests {
         Client::new(Kind::Consumer, &consumer).unwrap();
         Client::new(Kind::Producer, &producer("127.0.0.1:1", &[], Some("id"), Duration::from_secs(9))).unwrap();
         Client::new(Kind::Producer, &producer("127.0.0.1:1", &[], None, Duration::from_secs(9))).unwrap();
-        Client::new(Kind::Producer, &admin("127.0.0.1:1", &none)).unwrap();
+        Client::new(Kind::Admin, &admin("127.0.0.1:1", &none)).unwrap();
     }
 
     #[test]
@@ -177,7 +179,7 @@ mod tests {
     #[test]
     fn an_unknown_property_names_the_nearest() {
         let given = given(&options(&[("lingr.ms", "7")])).unwrap();
-        let error = Client::new(Kind::Producer, &admin("127.0.0.1:1", &given)).unwrap_err();
+        let error = Client::new(Kind::Admin, &admin("127.0.0.1:1", &given)).unwrap_err();
         let error = Error::from(KafkaError::from(error));
         assert_eq!(
             (error.message(), error.get_hint()),
