@@ -162,19 +162,6 @@ impl Cluster {
         node.guard = Some(Guard { shell, pipe });
     }
 
-    /// The process id of a running broker.
-    pub fn pid(&self, n: usize) -> i32 {
-        let path = self.nodes[n].directory.join("pid");
-        let begun = Instant::now();
-        loop {
-            if let Some(pid) = fs::read_to_string(&path).ok().and_then(|text| text.trim().parse().ok()) {
-                return pid;
-            }
-            assert!(begun.elapsed() < Duration::from_secs(10), "the broker has no process id");
-            std::thread::sleep(Duration::from_millis(10));
-        }
-    }
-
     /// kill -9 of a broker.
     pub fn kill(&mut self, n: usize) {
         self.nodes[n].guard = None;
@@ -200,18 +187,6 @@ impl Cluster {
     /// It as a broker of vatic's.
     pub fn open(&self) -> Arc<dyn Broker> {
         Kafka::open(&self.address(), &Options::default()).unwrap()
-    }
-
-    /// One of Kafka's own tools; what it printed.
-    pub fn tool(&self, class: &str, arguments: &[&str]) -> String {
-        let output = Command::new("java")
-            .args(["-Xmx128m", "-XX:TieredStopAtLevel=1", "-cp"])
-            .arg(format!("{}/*", jars().display()))
-            .arg(class)
-            .args(arguments)
-            .output()
-            .unwrap();
-        String::from_utf8_lossy(&output.stdout).into_owned()
     }
 }
 
