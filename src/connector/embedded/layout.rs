@@ -307,7 +307,7 @@ impl Assembler {
         Ok(())
     }
 
-    #[allow(clippy::too_many_arguments)]
+    #[allow(clippy::too_many_arguments)] // The parts of one batch, each a cursor of its own.
     fn append_headers(
         &mut self,
         mut rest: Cursor<'_>,

@@ -141,7 +141,7 @@ pub(super) struct Pooled<'s> {
 
 impl Deref for Pooled<'_> {
     type Target = Db;
-    #[allow(clippy::expect_used)]
+    #[allow(clippy::expect_used)] // Only drop takes it out, and nothing can look at it after that.
     fn deref(&self) -> &Db {
         self.db.as_ref().expect("taken only by drop")
     }
