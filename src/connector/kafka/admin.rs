@@ -199,9 +199,17 @@ impl Admin {
         self.failed(format!("tell the offsets of topic \"{topic}\""), failure)
     }
 
-    /// What a group committed, once nothing of it is undecided.
-    pub(super) fn committed(&self, group: &str) -> Result<Vec<Position>> {
-        let answer = retry(UNDECIDED, || match self.client.committed(group, WAIT) {
+    /// What a group committed, of these partitions or of all, once nothing of it is undecided.
+    pub(super) fn committed(&self, group: &str, of: Option<&[(&str, Partition)]>) -> Result<Vec<Position>> {
+        let of = match of {
+            None => None,
+            Some(of) => {
+                let mut asked = TopicPartitionList::with_capacity(of.len());
+                of.iter().try_for_each(|(topic, partition)| put(&mut asked, topic, *partition, 0, ""))?;
+                Some(asked)
+            }
+        };
+        let answer = retry(UNDECIDED, || match self.client.committed(group, of.as_ref(), WAIT) {
             Ok(entries) => settled(entries),
             Err(failure) if failure.code == Code::GroupIdNotFound => Ok(Vec::new()),
             Err(failure) => Err(failure),

@@ -551,12 +551,14 @@ impl Client {
         self.ask(sys::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_LISTOFFSETS, wait, send, read)
     }
 
-    /// All that a group committed. While a transaction of it is undecided, its partitions answer with `UnstableOffsetCommit`.
-    pub(super) fn committed(&self, group: &str, wait: Duration) -> Outcome<Vec<Entry>> {
+    /// What a group committed: of these partitions, or of all that have an offset. While a transaction of it is undecided, its
+    /// partitions answer with `UnstableOffsetCommit`; one that has only that is told of if it is asked for.
+    pub(super) fn committed(&self, group: &str, of: Option<&TopicPartitionList>, wait: Duration) -> Outcome<Vec<Entry>> {
         let group = c_string(group)?;
         let send = |options: *mut sys::rd_kafka_AdminOptions_t, queue: *mut sys::rd_kafka_queue_t| unsafe {
             check_error(sys::rd_kafka_AdminOptions_set_require_stable_offsets(options, 1))?;
-            let mut asked = [sys::rd_kafka_ListConsumerGroupOffsets_new(group.as_ptr(), ptr::null())];
+            let of = of.map_or(ptr::null(), |of| of.ptr().cast_const());
+            let mut asked = [sys::rd_kafka_ListConsumerGroupOffsets_new(group.as_ptr(), of)];
             sys::rd_kafka_ListConsumerGroupOffsets(self.ptr(), asked.as_mut_ptr(), 1, options, queue);
             sys::rd_kafka_ListConsumerGroupOffsets_destroy(asked[0]);
             Ok(())
@@ -683,16 +685,30 @@ impl Queue {
 
     /// Waits up to `wait` for a message, then takes what else is there, at most `most` in all. (One call that asks for many waits
     /// the whole time unless it gets them all.)
-    pub(super) fn take(&self, wait: Duration, most: usize, batch: &mut Batch) {
+    ///
+    /// `singly`: one call per message, at twice the cost. A consumer that is told of partitions' ends must: librdkafka's call for
+    /// many takes such an event for a record and moves the application's position past the end (`rd_kafka_q_serve_rkmessages`), so
+    /// that after the next rebalance or pause the first record that comes there would be skipped.
+    pub(super) fn take(&self, wait: Duration, most: usize, singly: bool, batch: &mut Batch) {
         batch.clear();
         batch.messages.reserve(most);
         // Sound: librdkafka fills at most as many slots as it is told there are, with messages that are ours then.
         unsafe {
-            let first = sys::rd_kafka_consume_queue(self.queue.as_ptr(), millis(wait));
-            if first.is_null() {
+            let mut next = sys::rd_kafka_consume_queue(self.queue.as_ptr(), millis(wait));
+            if next.is_null() {
                 return;
             }
-            batch.messages.push(first);
+            if singly {
+                while !next.is_null() {
+                    batch.messages.push(next);
+                    if batch.messages.len() >= most {
+                        return;
+                    }
+                    next = sys::rd_kafka_consume_queue(self.queue.as_ptr(), 0);
+                }
+                return;
+            }
+            batch.messages.push(next);
             let room = most.saturating_sub(1);
             let more = sys::rd_kafka_consume_batch_queue(self.queue.as_ptr(), 0, batch.messages.as_mut_ptr().add(1), room);
             batch.messages.set_len(1 + usize::try_from(more).unwrap_or(0).min(room));
@@ -849,10 +865,16 @@ impl Client {
         // Sound: serves callbacks until all partitions are given back.
         unsafe { sys::rd_kafka_consumer_close(self.ptr()) };
     }
-    /// The group's state as this member knows it now.
+    /// The group's state as this member knows it now; `None` while it has no place in it. (Brokers take a commit without a member
+    /// for one of a job that shares with nobody, and would let a member that was thrown out write.)
     pub(super) fn group_metadata(&self) -> Option<GroupMetadata> {
-        // Sound: the copy is ours.
-        NonNull::new(unsafe { sys::rd_kafka_consumer_group_metadata(self.ptr()) }).map(GroupMetadata)
+        // Sound: the copy is ours, and its parts are only read.
+        unsafe {
+            let place = NonNull::new(sys::rd_kafka_consumer_group_metadata(self.ptr())).map(GroupMetadata)?;
+            let generation = sys::rd_kafka_consumer_group_metadata_generation_id(place.0.as_ptr());
+            let member = text(sys::rd_kafka_consumer_group_metadata_member_id(place.0.as_ptr()));
+            (generation >= 0 && !member.is_empty()).then_some(place)
+        }
     }
     /// Commits positions without waiting for the answer.
     pub(super) fn commit_async(&self, positions: &TopicPartitionList) -> Outcome<()> {

@@ -110,7 +110,7 @@ impl Broker for Kafka {
     async fn positions(&self, group: &str, topics: &[String]) -> Result<Vec<Position>> {
         let (group, topics) = (group.to_owned(), topics.to_vec());
         self.ask(move |admin| {
-            let mut all = admin.committed(&group)?;
+            let mut all = admin.committed(&group, None)?;
             if topics.iter().any(|topic| !positions::is_topic(topic)) {
                 all.extend(positions::read(admin, &group)?);
             }
@@ -186,7 +186,8 @@ fn open_source(admin: &Arc<Admin>, spec: SourceSpec, leavers: Leavers) -> std::r
     let begin = reader::begin(admin, &spec, &known, &places)?;
     let group = spec.group.clone();
     let name = group.clone().unwrap_or_else(|| format!("vatic-reader-{}", std::process::id()));
-    let made = properties::consumer(&admin.address, &[&admin.given, &given], &name, spec.budget / 2);
+    let made =
+        properties::consumer(&admin.address, &[&admin.given, &given], &name, spec.budget / 2, reader::has_ends(&spec));
     let client = Arc::new(Client::new(Kind::Consumer, &made)?);
     let queue = Queue::of(&client).ok_or_else(|| KafkaError::Start("it has no queue".to_owned()))?;
     let (queue, topics) = (Arc::new(queue), spec.topics.clone());

@@ -75,7 +75,7 @@ pub(super) fn read(admin: &Arc<Admin>, group: &str) -> Result<Vec<Position>, Kaf
     let end = admin.offsets(&of, &OffsetAt::Latest)?.first().copied().unwrap_or(0);
     let mut found: BTreeMap<(String, Partition), Value> = BTreeMap::new();
     if begin < end {
-        let made = properties::consumer(&admin.address, &[&admin.given], "vatic-positions-reader", 8 << 20);
+        let made = properties::consumer(&admin.address, &[&admin.given], "vatic-positions-reader", 8 << 20, true);
         let client = Arc::new(Client::new(Kind::Consumer, &made)?);
         let mut wanted = rdkafka::TopicPartitionList::new();
         put(&mut wanted, TOPIC, 0, begin, "")?;
@@ -90,7 +90,7 @@ pub(super) fn read(admin: &Arc<Admin>, group: &str) -> Result<Vec<Position>, Kaf
                     format!("no end after {WAIT:?}"),
                 )));
             }
-            queue.take(Duration::from_millis(100), 1000, &mut batch);
+            queue.take(Duration::from_millis(100), 1000, true, &mut batch);
             for message in batch.iter() {
                 match message.failure() {
                     // The event at the end carries the position, behind the marker of the last transaction.

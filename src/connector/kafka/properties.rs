@@ -53,8 +53,6 @@ const CONSUMER: &[(&str, &str)] = &[
     // KIP-848 groups stall before librdkafka 2.15.
     ("group.protocol", "classic"),
     ("partition.assignment.strategy", "cooperative-sticky"),
-    // Ends are positions; only this event tells of those behind the last record.
-    ("enable.partition.eof", "true"),
     // A killed process's partitions are taken over after this time: the least that brokers allow by default.
     ("session.timeout.ms", "6000"),
     ("heartbeat.interval.ms", "1500"),
@@ -106,9 +104,11 @@ pub(super) fn admin(address: &str, given: &Properties) -> Properties {
     all
 }
 
-/// For a consumer whose fetched records may take `budget` bytes, whatever the number of partitions.
-pub(super) fn consumer(address: &str, given: &[&Properties], group: &str, budget: usize) -> Properties {
+/// For a consumer whose fetched records may take `budget` bytes, whatever the number of partitions. With `ends` it is told when a
+/// partition's end is reached: ends are positions, and only that event tells of those behind the last record.
+pub(super) fn consumer(address: &str, given: &[&Properties], group: &str, budget: usize, ends: bool) -> Properties {
     let mut all = with(address, &[ALL, CONSUMER], &[]);
+    all.insert("enable.partition.eof".to_owned(), ends.to_string());
     // One consumer queue for all partitions: the limit holds for all together, passed by what is on its way.
     let set = |all: &mut Properties, name: &str, value: String| all.insert(name.to_owned(), value);
     set(&mut all, "queued.max.messages.kbytes", (budget / 1024).clamp(64, 2_000_000).to_string());
@@ -158,7 +158,7 @@ mod tests {
     #[test]
     fn every_default_is_known_to_librdkafka() {
         let none = Properties::new();
-        let consumer = consumer("127.0.0.1:1", &[&none], "g", 64 << 20);
+        let consumer = consumer("127.0.0.1:1", &[&none], "g", 64 << 20, true);
         Client::new(Kind::Consumer, &consumer).unwrap();
         Client::new(Kind::Producer, &producer("127.0.0.1:1", &[], Some("id"), Duration::from_secs(9))).unwrap();
         Client::new(Kind::Producer, &producer("127.0.0.1:1", &[], None, Duration::from_secs(9))).unwrap();

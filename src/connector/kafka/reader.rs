@@ -75,20 +75,26 @@ pub(super) struct Begin {
     ends: BTreeMap<Place, i64>,
 }
 
+/// Whether the source must know of partitions' ends.
+pub(super) fn has_ends(spec: &SourceSpec) -> bool {
+    spec.topics.iter().any(|topic| topic.ends.is_some())
+}
+
 /// Where partitions begin: at what the group committed, else where their topic's start says.
 ///
 /// # Errors
 /// `Data` if a committed position lies outside the topic, `User` if the query's start does.
 pub(super) fn begin(admin: &Arc<Admin>, spec: &SourceSpec, known: &[i32], places: &[Place]) -> Result<Begin> {
     let topic = |place: &Place| spec.topics.get(place.0).map_or("", |topic| &*topic.topic);
+    let names: Vec<(&str, Partition)> = places.iter().map(|place| (topic(place), place.1)).collect();
     let committed: HashMap<(Arc<str>, Partition), Position> = match &spec.group {
+        _ if names.is_empty() => HashMap::new(),
         Some(group) => {
-            let all = admin.committed(group)?;
+            let all = admin.committed(group, Some(&names))?;
             all.into_iter().map(|position| ((Arc::clone(&position.topic), position.partition), position)).collect()
         }
         None => HashMap::new(),
     };
-    let names: Vec<(&str, Partition)> = places.iter().map(|place| (topic(place), place.1)).collect();
     let ranges = ranges(admin, &names)?;
     // Times are looked up together, one request per topic that wants it.
     let mut by_time: BTreeMap<Place, i64> = BTreeMap::new();
@@ -183,7 +189,7 @@ impl Reader {
 
     fn read(&mut self) -> Result<()> {
         let (mut batch, mut full_since, mut grown) = (Batch::default(), None::<Instant>, Instant::now());
-        let high = (self.spec.budget / 2).max(1);
+        let (high, singly) = ((self.spec.budget / 2).max(1), has_ends(&self.spec));
         loop {
             {
                 let mut state = lock(&self.shared.state);
@@ -211,7 +217,7 @@ impl Reader {
                 }
             }
             self.answer_releases()?;
-            self.queue.take(WAIT, MOST, &mut batch);
+            self.queue.take(WAIT, MOST, singly, &mut batch);
             while let Some(rebalance) = self.client().rebalance() {
                 self.rebalance(rebalance)?;
             }

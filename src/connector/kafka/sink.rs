@@ -194,7 +194,13 @@ impl Writer {
         loop {
             let place = match member {
                 _ if positions.is_empty() => None,
-                Some(member) => Some(member.now(group, positions.iter().map(|p| (&p.topic, p.partition)))?),
+                Some(member) => match member.now(group, positions.iter().map(|p| (&p.topic, p.partition)))? {
+                    Some(place) => Some(place),
+                    None => {
+                        self.pause(begun, deadline)?;
+                        continue;
+                    }
+                },
                 None => GroupMetadata::of_group(group),
             };
             self.client.begin().map_err(|failure| self.failed(failure))?;
@@ -214,11 +220,7 @@ impl Writer {
                 }
                 Ok(None) => {
                     self.client.abort(deadline).map_err(|failure| self.failed(failure))?;
-                    if Instant::now() > deadline {
-                        let reason = format!("the group did not settle within {:?}", begun.elapsed());
-                        return Err(KafkaError::Commit { address: self.admin.address.clone(), reason });
-                    }
-                    std::thread::sleep(Duration::from_millis(20));
+                    self.pause(begun, deadline)?;
                 }
                 Err(error) => {
                     // Whether this succeeds or not, nothing was committed, and the next writer begins by aborting it.
@@ -227,6 +229,16 @@ impl Writer {
                 }
             }
         }
+    }
+
+    /// Gives the group time to settle.
+    fn pause(&self, begun: Instant, deadline: Instant) -> Answer<()> {
+        if Instant::now() > deadline {
+            let reason = format!("the group did not settle within {:?}", begun.elapsed());
+            return Err(KafkaError::Commit { address: self.admin.address.clone(), reason });
+        }
+        std::thread::sleep(Duration::from_millis(20));
+        Ok(())
     }
 
     /// Records without a transaction.

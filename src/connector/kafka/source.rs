@@ -219,7 +219,8 @@ pub(super) struct Member {
 }
 
 impl Member {
-    /// The member's place as its broker knows it now, if it still has all of these partitions since the cut.
+    /// The member's place as its broker knows it now, if it still has all of these partitions since the cut; `None` while it is
+    /// between two places.
     ///
     /// The order matters: first the place is looked up, then the partitions. Were one lost after that, the group has moved on and
     /// its broker refuses the place. Looking the place up at the cut alone would be refused after every rebalance, and so would the
@@ -228,7 +229,7 @@ impl Member {
         &self,
         group: &str,
         mut positions: impl Iterator<Item = (&'p Arc<str>, Partition)>,
-    ) -> std::result::Result<GroupMetadata, KafkaError> {
+    ) -> std::result::Result<Option<GroupMetadata>, KafkaError> {
         let place = self.shared.client.group_metadata();
         let owned = Arc::clone(&lock(&self.shared.owned));
         let lost = positions.find(|(topic, partition)| {
@@ -236,10 +237,9 @@ impl Member {
             let then = self.owned.get(&at);
             then.is_none() || then != owned.get(&at)
         });
-        match (lost, place) {
-            (None, Some(place)) => Ok(place),
-            (None, None) => Err(KafkaError::Misuse(format!("the source is no member of group \"{group}\""))),
-            (Some((topic, partition)), _) => {
+        match lost {
+            None => Ok(place),
+            Some((topic, partition)) => {
                 Err(KafkaError::NotOurs { group: group.to_owned(), topic: topic.to_string(), partition })
             }
         }
