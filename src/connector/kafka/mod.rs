@@ -120,17 +120,14 @@ impl Broker for Kafka {
         .await
     }
 
-    async fn reset_group(&self, group: &str, topics: &[String]) -> Result<()> {
-        let (name, topics, leavers) = (group.to_owned(), topics.to_vec(), Arc::clone(&self.leavers));
+    async fn reset_group(&self, group: &str, _topics: &[String]) -> Result<()> {
+        let (name, leavers) = (group.to_owned(), Arc::clone(&self.leavers));
         let others = self
             .ask(move |admin| {
                 join(&leavers, |group| group == Some(name.as_str()));
                 admin.forget(&name)?;
-                let mut others = Vec::new();
-                if topics.iter().any(|topic| !positions::is_topic(topic)) {
-                    others = positions::read(admin, &name)?;
-                    others.retain(|position| topics.iter().any(|topic| **topic == *position.topic));
-                }
+                // Everything: whoever resets a job may not know the names of its files and generators.
+                let others = positions::read(admin, &name)?;
                 match others.is_empty() {
                     true => Ok(None),
                     false => positions::records(&name, others.iter().map(|position| (position, false))).map(Some),
