@@ -19,7 +19,7 @@ use vatic::connector::{
 use vatic::error::ErrorKind;
 use vatic::format::{Records, RecordsBuilder};
 
-use crate::kafka_harness;
+use crate::kafka::cluster;
 
 /// A broker under test, and what must live as long as it does.
 pub struct Bench {
@@ -43,7 +43,7 @@ fn embedded() -> Option<Bench> {
 }
 
 fn kafka() -> Option<Bench> {
-    Some(Bench { broker: kafka_harness::shared()?.open(), markers: true, _keep: None })
+    Some(Bench { broker: cluster::shared()?.open(), markers: true, _keep: None })
 }
 
 macro_rules! conformance {

@@ -14,7 +14,6 @@ mod epochs;
 mod harness;
 mod jobs;
 mod kafka;
-mod kafka_harness;
 mod letters;
 mod models;
 mod models_cli;

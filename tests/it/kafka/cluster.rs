@@ -5,32 +5,32 @@
 //! ```
 //!
 //! However this process ends, the pipe closes, and the shell kills its broker by process id and removes its directory. Logs stay
-//! in the cache, under `logs/`. These tests run with `VATIC_TEST_KAFKA=on` only, as long as Kafka is a preview; without Java and
-//! Maven they fail then.
+//! in the cache, under `logs/`.
 
 use std::fs::{self, File};
-use std::io::Write;
 use std::net::TcpListener;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use vatic::config::Options;
 use vatic::connector::{Broker, kafka::Kafka};
 
-/// The Kafka that is tested against.
-const VERSION: &str = "4.1.1";
-const LOG4J: &str = "2.24.3";
-const HOW_TO_LEAVE_OUT: &str = "leave VATIC_TEST_KAFKA unset to leave out the tests that need Kafka";
+use super::jars::{cache, jars};
 
 /// Whether tests with Kafka run; says so if they do not.
 pub fn wanted() -> bool {
-    let on = std::env::var("VATIC_TEST_KAFKA").is_ok_and(|v| v == "on");
-    if !on {
-        eprintln!("left out: VATIC_TEST_KAFKA is not \"on\"");
+    match std::env::var("VATIC_TEST_KAFKA").as_deref() {
+        Ok("off") => {
+            eprintln!("left out: VATIC_TEST_KAFKA is \"off\"");
+            false
+        }
+        Ok("on") | Err(_) => true,
+        Ok(other) => panic!("VATIC_TEST_KAFKA is \"on\" (the default) or \"off\", not \"{other}\""),
     }
-    on
 }
 
 /// One broker for all tests of this process that do no harm to it; `None` if they are to be left out.
@@ -168,6 +168,44 @@ impl Cluster {
         let _ = fs::remove_file(self.nodes[n].directory.join("pid"));
     }
 
+    /// The process id of a running broker.
+    pub fn pid(&self, n: usize) -> i32 {
+        let path = self.nodes[n].directory.join("pid");
+        let begun = Instant::now();
+        loop {
+            if let Some(pid) = fs::read_to_string(&path).ok().and_then(|text| text.trim().parse().ok()) {
+                return pid;
+            }
+            assert!(begun.elapsed() < Duration::from_secs(10), "broker {n} did not write {}", path.display());
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// A signal to a running broker: `SIGSTOP` and `SIGCONT` make and end a pause.
+    pub fn signal(&self, n: usize, signal: Signal) {
+        kill(Pid::from_raw(self.pid(n)), signal).unwrap();
+    }
+
+    /// How many brokers there are, running or not.
+    pub fn count(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// Runs one of Kafka's own tools (a class with `main`) to its end: an outside witness. What it prints on stdout.
+    pub fn tool(&self, class: &str, arguments: &[&str]) -> String {
+        let output = Command::new("java")
+            .args(["-Xmx256m", "-XX:TieredStopAtLevel=1", "-cp"])
+            .arg(format!("{}/*", jars().display()))
+            .arg(class)
+            .args(["--bootstrap-server", &self.address()])
+            .args(arguments)
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{class} {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
     /// Waits until all brokers answer.
     pub fn wait(&self) {
         let begun = Instant::now();
@@ -195,68 +233,4 @@ impl Drop for Cluster {
         self.nodes.clear();
         let _ = fs::remove_dir_all(&self.directory);
     }
-}
-
-fn cache() -> PathBuf {
-    let base = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
-    let base = base.or_else(|| std::env::var_os("HOME").map(|home| Path::new(&home).join(".cache")));
-    base.unwrap_or_else(std::env::temp_dir).join("vatic-kafka")
-}
-
-/// Kafka's jars, resolved once.
-fn jars() -> PathBuf {
-    static JARS: OnceLock<PathBuf> = OnceLock::new();
-    JARS.get_or_init(|| {
-        for (program, argument) in [("java", "-version"), ("mvn", "-version")] {
-            let works = Command::new(program).arg(argument).output().is_ok_and(|output| output.status.success());
-            assert!(works, "{program} is needed for the tests with Kafka (Java 17 or later, Maven); {HOW_TO_LEAVE_OUT}");
-        }
-        let home = cache().join(VERSION);
-        fs::create_dir_all(&home).unwrap();
-        // One process resolves, others wait.
-        let mut held = File::create(home.join("lock")).unwrap();
-        held.lock().unwrap();
-        held.write_all(b"held while jars are resolved\n").unwrap();
-        let (jars, done) = (home.join("libs"), home.join("done"));
-        if !done.exists() {
-            fs::write(home.join("pom.xml"), pom()).unwrap();
-            let log4j = "status=warn\nappender.console.type=Console\nappender.console.name=console\n\
-                         appender.console.layout.type=PatternLayout\nappender.console.layout.pattern=%d %p %c %m%n\n\
-                         rootLogger.level=warn\nrootLogger.appenderRef.console.ref=console\n";
-            fs::write(home.join("log4j2.properties"), log4j).unwrap();
-            let output = Command::new("mvn")
-                .current_dir(&home)
-                .args(["-B", "-q", "-f", "pom.xml", "dependency:copy-dependencies", "-DincludeScope=runtime"])
-                .arg(format!("-DoutputDirectory={}", jars.display()))
-                .output()
-                .unwrap();
-            let said = String::from_utf8_lossy(&output.stdout);
-            assert!(output.status.success(), "Maven could not get Kafka ({HOW_TO_LEAVE_OUT}):\n{said}");
-            fs::write(done, VERSION).unwrap();
-        }
-        jars
-    })
-    .clone()
-}
-
-fn pom() -> String {
-    let dependency = |group: &str, name: &str, version: &str| {
-        format!(
-            "<dependency><groupId>{group}</groupId><artifactId>{name}</artifactId><version>{version}</version></dependency>\n"
-        )
-    };
-    let dependencies = [
-        dependency("org.apache.kafka", "kafka_2.13", VERSION),
-        dependency("org.apache.kafka", "kafka-tools", VERSION),
-        // Kafka speaks slf4j 1.7: not `log4j-slf4j2-impl`.
-        dependency("org.apache.logging.log4j", "log4j-slf4j-impl", LOG4J),
-        dependency("org.apache.logging.log4j", "log4j-core", LOG4J),
-        dependency("org.apache.logging.log4j", "log4j-api", LOG4J),
-    ];
-    format!(
-        "<project xmlns=\"http://maven.apache.org/POM/4.0.0\"><modelVersion>4.0.0</modelVersion>\n\
-         <groupId>vatic</groupId><artifactId>kafka-for-tests</artifactId><version>1</version><packaging>pom</packaging>\n\
-         <dependencies>\n{}</dependencies></project>\n",
-        dependencies.concat()
-    )
 }
