@@ -70,9 +70,6 @@ impl Engine {
     /// `Usage` for an address that is none; `External` if the broker cannot be opened.
     pub async fn open(config: EngineConfig, notices: Notices) -> Result<Arc<Self>> {
         let broker = open_broker(&config).await?;
-        if !config.broker.starts_with("embedded") {
-            notices.warning("Apache Kafka is a preview: jobs on it are not proven against crashes and rebalances yet");
-        }
         Ok(Self::over(broker, notices))
     }
 
