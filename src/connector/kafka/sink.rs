@@ -270,6 +270,8 @@ impl Writer {
         match member {
             // Not waited for: the next one covers it.
             Some(member) => {
+                // Brokers ask only whether we are a member: of a partition that is another's now, the position would go back.
+                member.now(group, positions.iter().map(|p| (&p.topic, p.partition)))?;
                 let list = list(positions.iter().copied())?;
                 let outcome = member.client().commit_async(&list);
                 outcome.map_err(|failure| KafkaError::of(&self.admin.address, "commit offsets", failure))

@@ -3,6 +3,7 @@
 //! ```text
 //! jars ─► cluster     Maven's jars, brokers on free loopback ports
 //! cli                 what people see on the command line
+//! members             whose partitions are whose
 //! trial ─► trouble    a job whose processes and brokers are killed: each row once
 //!       ─► points     a job that dies or fails before and after every step of a commit
 //!       ─► witness    Kafka's own consumer reads what came out ─► verdict
@@ -15,6 +16,7 @@
 mod cli;
 pub mod cluster;
 mod jars;
+mod members;
 #[cfg(debug_assertions)]
 mod points;
 mod trial;

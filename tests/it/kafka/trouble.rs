@@ -75,6 +75,10 @@ async fn each_row_comes_out_once_whatever_happens_to_its_processes() {
         let ended = job.stop(Signal::SIGTERM);
         assert_eq!(ended.code, 143, "{ended:#?}");
     }
+    // Nothing is left open, neither by those that were killed nor by those that were stopped.
+    let table = cluster.tool("org.apache.kafka.tools.TransactionsCommand", &["list"]);
+    let ours: Vec<&str> = table.lines().filter(|line| line.starts_with(&format!("vatic-{}-", trial.target))).collect();
+    assert!(!ours.is_empty() && ours.iter().all(|line| line.contains("Complete")), "{table}");
 }
 
 /// kill -9 and another one in its place.
@@ -103,6 +107,11 @@ async fn a_broker_that_dies_and_comes_back_costs_nothing() {
         trial.write(3_000).await;
         let swap = trial.models.publish_in(random.millis(3_000));
         tokio::time::sleep(random.millis(700)).await;
+        if random.below(3) == 0 {
+            // It takes questions and does not answer any more.
+            cluster.signal(0, Signal::SIGSTOP);
+            tokio::time::sleep(random.millis(2_000)).await;
+        }
         cluster.kill(0);
         tokio::time::sleep(random.millis(4_000)).await;
         cluster.run(0);
@@ -121,7 +130,9 @@ async fn a_broker_that_dies_and_comes_back_costs_nothing() {
             println!("{} of {kills} kills", round + 1);
         }
     }
-    trial.write(1_000).await;
+    // Versions are still heard of.
+    trial.models.publish().await;
+    trial.uses_newest(&jobs).await;
     trial.check(&jobs).await;
     // Who is told to stop does, also while there is no broker to say goodbye to.
     cluster.kill(0);
