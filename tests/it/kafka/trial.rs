@@ -62,6 +62,8 @@ pub struct Trial {
     /// The topic it writes, and the name of its job.
     pub target: String,
     pub models: Arc<Models>,
+    /// Each row must come once only.
+    pub once: bool,
     pub produced: Arc<AtomicU64>,
     /// So many ids may be produced by now.
     pub allowed: Arc<AtomicU64>,
@@ -83,6 +85,7 @@ impl Trial {
             input,
             target,
             models,
+            once: true,
             produced: Arc::default(),
             allowed: Arc::new(AtomicU64::new(u64::MAX)),
             enough: Arc::default(),
@@ -161,6 +164,16 @@ impl Trial {
         start(&self.place, &self.address, &[&QUICK[..], &["run", "job.sql"]].concat())
     }
 
+    /// The same, and sooner or later Kafka gives no answer at some step of a commit (in a debug build).
+    pub fn run_badly(&self, random: &mut Random) -> Running {
+        const STEPS: [&str; 6] = ["begin", "write", "positions", "settle", "commit", "abort"];
+        let step = STEPS[usize::try_from(random.below(6)).unwrap()];
+        let side = if random.below(2) == 0 { "before" } else { "after" };
+        let points = format!("{step}:{side}:{}:error", 1 + random.below(20));
+        let args = [&["--broker", &self.address][..], &QUICK, &["run", "job.sql"]].concat();
+        Running::spawn(self.place.command(&args).env("VATIC_FAIL_POINT", points))
+    }
+
     /// What the job committed of its input, as soon as the broker tells.
     async fn positions(&self) -> Vec<Position> {
         let (group, topics) = (format!("vatic-{}", self.target), [self.input.clone()]);
@@ -232,7 +245,7 @@ impl Trial {
             producer.await.unwrap();
         }
         self.is_done(jobs).await;
-        self.judge(&[(self.target.as_str(), true)], &said(jobs)).await;
+        self.judge(&[(self.target.as_str(), self.once)], &said(jobs)).await;
     }
 
     /// Judges what jobs have written (by name, and whether each row must have come once only), by what an outside consumer reads.

@@ -15,15 +15,28 @@ const TAKEN_FOR_DEAD: Duration = Duration::from_millis(2_500);
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_row_comes_out_once_whatever_happens_to_its_processes() {
     let Some(cluster) = cluster::shared() else { return };
-    let mut random = Random::new("processes");
+    let trial = Trial::new(cluster).await;
+    storm(cluster, trial, "processes", number("VATIC_KILLS", 6)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn at_least_once_nothing_is_lost_whatever_happens_to_its_processes() {
+    let Some(cluster) = cluster::shared() else { return };
     let mut trial = Trial::new(cluster).await;
+    trial.once = false;
+    trial.job(&trial.target, "job.sql", "SET delivery = 'at_least_once';");
+    storm(cluster, trial, "processes, at least once", number("VATIC_KILLS", 6).div_ceil(2)).await;
+}
+
+/// Two processes of a job, `kills` times one of them is killed, and more happens beside that.
+async fn storm(cluster: &Cluster, mut trial: Trial, what: &str, kills: u64) {
+    let mut random = Random::new(what);
     trial.allowed.store(2_000, Ordering::Relaxed);
     trial.produce();
     let mut jobs = vec![trial.run(), trial.run()];
     for job in &mut jobs {
         job.says("reads");
     }
-    let kills = number("VATIC_KILLS", 6);
     for round in 0..kills {
         trial.allow(2_000);
         let swap = trial.models.publish_in(random.millis(1_500));
@@ -44,21 +57,21 @@ async fn each_row_comes_out_once_whatever_happens_to_its_processes() {
                 let old = std::mem::replace(&mut jobs[other], new);
                 stopping = Some(tokio::task::spawn_blocking(move || old.end()));
                 tokio::time::sleep(random.millis(300)).await;
-                kill(&trial, &mut jobs[which]);
+                kill(&trial, &mut random, &mut jobs[which]);
             }
             1 => {
                 // Taken for dead, it wakes up again with a commit in its hands.
                 jobs[other].signal(Signal::SIGSTOP);
                 tokio::time::sleep(TAKEN_FOR_DEAD + random.millis(1_000)).await;
-                kill(&trial, &mut jobs[which]);
+                kill(&trial, &mut random, &mut jobs[which]);
                 tokio::time::sleep(random.millis(1_500)).await;
                 jobs[other].signal(Signal::SIGCONT);
             }
             2 => {
-                kill(&trial, &mut jobs[other]);
-                kill(&trial, &mut jobs[which]);
+                kill(&trial, &mut random, &mut jobs[other]);
+                kill(&trial, &mut random, &mut jobs[which]);
             }
-            _ => kill(&trial, &mut jobs[which]),
+            _ => kill(&trial, &mut random, &mut jobs[which]),
         }
         if let Some(ended) = stopping {
             let ended = ended.await.unwrap();
@@ -66,7 +79,7 @@ async fn each_row_comes_out_once_whatever_happens_to_its_processes() {
         }
         swap.await.unwrap();
         if round % 10 == 9 {
-            println!("{} of {kills} kills", round + 1);
+            println!("{what}: {} of {kills} kills", round + 1);
         }
     }
     trial.uses_newest(&jobs).await;
@@ -75,16 +88,20 @@ async fn each_row_comes_out_once_whatever_happens_to_its_processes() {
         let ended = job.stop(Signal::SIGTERM);
         assert_eq!(ended.code, 143, "{ended:#?}");
     }
+    if !trial.once {
+        return;
+    }
     // Nothing is left open, neither by those that were killed nor by those that were stopped.
     let table = cluster.tool("org.apache.kafka.tools.TransactionsCommand", &["list"]);
     let ours: Vec<&str> = table.lines().filter(|line| line.starts_with(&format!("vatic-{}-", trial.target))).collect();
     assert!(!ours.is_empty() && ours.iter().all(|line| line.contains("Complete")), "{table}");
 }
 
-/// kill -9 and another one in its place.
-fn kill(trial: &Trial, job: &mut Running) {
+/// kill -9 and another one in its place, which may meet trouble of its own.
+fn kill(trial: &Trial, random: &mut Random, job: &mut Running) {
     job.signal(Signal::SIGKILL);
-    let ended = std::mem::replace(job, trial.run()).end();
+    let new = if random.below(3) == 0 { trial.run_badly(random) } else { trial.run() };
+    let ended = std::mem::replace(job, new).end();
     assert_eq!(ended.code, -9, "it ended by itself: {ended:#?}");
 }
 
@@ -127,7 +144,7 @@ async fn a_broker_that_dies_and_comes_back_costs_nothing() {
             trial.is_done(&jobs).await;
         }
         if round % 10 == 9 {
-            println!("{} of {kills} kills", round + 1);
+            println!("brokers: {} of {kills} kills", round + 1);
         }
     }
     // Versions are still heard of.
