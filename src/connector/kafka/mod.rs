@@ -12,6 +12,7 @@
 
 mod admin;
 mod error;
+mod failpoint;
 mod ffi;
 mod instance;
 mod positions;
@@ -36,6 +37,8 @@ use crate::config::Options;
 use crate::error::Result;
 
 pub use self::error::KafkaError;
+#[cfg(debug_assertions)]
+pub use self::failpoint::STEPS;
 
 /// How long a process that ends waits until its groups know.
 const LEAVING: Duration = Duration::from_secs(5);

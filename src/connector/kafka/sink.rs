@@ -19,6 +19,7 @@ use tokio::sync::oneshot;
 
 use super::admin::{Admin, list};
 use super::error::KafkaError;
+use super::failpoint::{Step, step};
 use super::ffi::{Client, Failure, GroupMetadata, Handle, Kind};
 use super::properties::{self, Properties};
 use super::source::Member;
@@ -128,8 +129,10 @@ impl Writer {
         let client = Arc::new(Client::new(Kind::Producer, &made)?);
         if id.is_some() {
             // A transaction that is being ended for a dead process takes a moment.
-            let outcome = client.init_transactions(Instant::now() + timeout);
-            outcome.map_err(|failure| KafkaError::of(&admin.address, "begin transactions", failure))?;
+            step(&admin.address, Step::Open, || {
+                let outcome = client.init_transactions(Instant::now() + timeout);
+                outcome.map_err(|failure| KafkaError::of(&admin.address, "begin transactions", failure))
+            })?;
         }
         let transactional = id.is_some();
         Ok(Self { topics: HashMap::new(), client, admin, group: spec.group, transactional, timeout })
@@ -155,7 +158,7 @@ impl Writer {
             self.transact(&outputs, &of_topics, member.as_deref(), deadline)?
         } else {
             let offsets = self.write(&outputs, deadline)?;
-            self.move_on(&of_topics, member.as_deref())?;
+            self.step(Step::Positions, || self.move_on(&of_topics, member.as_deref()))?;
             offsets
         };
         offsets.truncate(commit.outputs.len());
@@ -203,32 +206,42 @@ impl Writer {
                 },
                 None => GroupMetadata::of_group(group),
             };
-            self.client.begin().map_err(|failure| self.failed(failure))?;
-            let written = self.hand_over(outputs, deadline).and_then(|()| match &place {
+            self.step(Step::Begin, || self.client.begin().map_err(|failure| self.failed(failure)))?;
+            let written = self.step(Step::Write, || self.hand_over(outputs, deadline)).and_then(|()| match &place {
                 None => Ok(true),
-                Some(place) => match self.client.send_positions(&asked, place, deadline) {
+                Some(place) => self.step(Step::Positions, || match self.client.send_positions(&asked, place, deadline) {
                     Ok(()) => Ok(true),
                     // The group moves on. If our partitions stay ours, so does the commit.
                     Err(failure) if member.is_some() && is_old_place(failure.code) => Ok(false),
                     Err(failure) => Err(self.failed(failure)),
-                },
+                }),
             });
-            match written.and_then(|sent| if sent { self.settle(deadline).map(Some) } else { Ok(None) }) {
+            let settled = |sent| match sent {
+                true => self.step(Step::Settle, || self.settle(deadline)).map(Some),
+                false => Ok(None),
+            };
+            match written.and_then(settled) {
                 Ok(Some(offsets)) => {
-                    self.client.commit(deadline).map_err(|failure| self.failed(failure))?;
+                    self.step(Step::Commit, || self.client.commit(deadline).map_err(|failure| self.failed(failure)))?;
                     return Ok(offsets);
                 }
                 Ok(None) => {
-                    self.client.abort(deadline).map_err(|failure| self.failed(failure))?;
+                    self.step(Step::Abort, || self.client.abort(deadline).map_err(|failure| self.failed(failure)))?;
                     self.pause(begun, deadline)?;
                 }
                 Err(error) => {
                     // Whether this succeeds or not, nothing was committed, and the next writer begins by aborting it.
-                    let _ = self.client.abort(Instant::now() + Duration::from_secs(2));
+                    let until = Instant::now() + Duration::from_secs(2);
+                    let _ = self.step(Step::Abort, || self.client.abort(until).map_err(|failure| self.failed(failure)));
                     return Err(error);
                 }
             }
         }
+    }
+
+    /// Does a step of a commit; a test may make it fail.
+    fn step<T>(&self, of: Step, work: impl FnOnce() -> Answer<T>) -> Answer<T> {
+        step(&self.admin.address, of, work)
     }
 
     /// Gives the group time to settle.
@@ -243,7 +256,8 @@ impl Writer {
 
     /// Records without a transaction.
     fn write(&self, outputs: &[&Output], deadline: Instant) -> Answer<Vec<i64>> {
-        let outcome = self.hand_over(outputs, deadline).and_then(|()| self.settle(deadline));
+        let written = self.step(Step::Write, || self.hand_over(outputs, deadline));
+        let outcome = written.and_then(|()| self.step(Step::Settle, || self.settle(deadline)));
         if outcome.is_err() {
             self.client.purge();
         }
@@ -256,6 +270,8 @@ impl Writer {
         match member {
             // Not waited for: the next one covers it.
             Some(member) => {
+                // Brokers ask only whether we are a member: of a partition that is another's now, the position would go back.
+                member.now(group, positions.iter().map(|p| (&p.topic, p.partition)))?;
                 let list = list(positions.iter().copied())?;
                 let outcome = member.client().commit_async(&list);
                 outcome.map_err(|failure| KafkaError::of(&self.admin.address, "commit offsets", failure))

@@ -3,7 +3,10 @@
 //! ```text
 //! jars ─► cluster     Maven's jars, brokers on free loopback ports
 //! cli                 what people see on the command line
+//! members             whose partitions are whose
 //! trial ─► trouble    a job whose processes and brokers are killed: each row once
+//!       ─► points     a job that dies or fails before and after every step of a commit
+//!       ─► witness    Kafka's own consumer reads what came out ─► verdict
 //! ```
 //!
 //! The seed of a trouble is printed; `VATIC_SEED` gives another, `VATIC_KILLS` how often something happens to a process,
@@ -13,8 +16,13 @@
 mod cli;
 pub mod cluster;
 mod jars;
+mod members;
+#[cfg(debug_assertions)]
+mod points;
 mod trial;
 mod trouble;
+mod verdict;
+mod witness;
 
 use crate::harness::{Place, Running};
 
