@@ -21,8 +21,9 @@ use super::admin::{Admin, list};
 use super::error::KafkaError;
 use super::ffi::{Client, Failure, GroupMetadata, Handle, Kind};
 use super::properties::{self, Properties};
+use super::rights::Right;
 use super::source::Member;
-use super::{instance, positions};
+use super::{instance, positions, security};
 use crate::connector::{Commit, Committed, Delivery, Output, Position, Sink, SinkSpec};
 use crate::error::Result;
 use crate::format::Records;
@@ -111,6 +112,8 @@ struct Writer {
     client: Arc<Client>,
     admin: Arc<Admin>,
     group: Option<String>,
+    /// The transactional id.
+    id: Option<String>,
     transactional: bool,
     timeout: Duration,
 }
@@ -125,14 +128,18 @@ impl Writer {
         let all = [&admin.given, given];
         let limit = if id.is_some() { timeout.min(TRANSACTION) } else { timeout };
         let made = properties::producer(&admin.address, &all, id.as_deref(), limit);
-        let client = Arc::new(Client::new(Kind::Producer, &made)?);
-        if id.is_some() {
+        let client = Arc::new(security::client(Kind::Producer, &made)?);
+        if security::differs(given) {
+            security::greet(&client, &admin.address, &made)?;
+        }
+        if let Some(id) = &id {
             // A transaction that is being ended for a dead process takes a moment.
             let outcome = client.init_transactions(Instant::now() + timeout);
-            outcome.map_err(|failure| KafkaError::of(&admin.address, "begin transactions", failure))?;
+            let request = (format!("begin transactions as \"{id}\""), Right::transactional_id(id));
+            outcome.map_err(|failure| KafkaError::of(&admin.address, request, failure))?;
         }
         let transactional = id.is_some();
-        Ok(Self { topics: HashMap::new(), client, admin, group: spec.group, transactional, timeout })
+        Ok(Self { topics: HashMap::new(), client, admin, group: spec.group, id, transactional, timeout })
     }
 
     fn commit(&mut self, commit: &Commit) -> Answer<Committed> {
@@ -254,10 +261,9 @@ impl Writer {
     fn move_on(&self, positions: &[&Position], member: Option<&Member>) -> Answer<()> {
         let Some(group) = self.group.as_deref().filter(|_| !positions.is_empty()) else { return Ok(()) };
         match member {
-            // Not waited for: the next one covers it.
+            // Not waited for: the next one covers it, and the last one is made sure of when the partition goes.
             Some(member) => {
-                let list = list(positions.iter().copied())?;
-                let outcome = member.client().commit_async(&list);
+                let outcome = member.commit_soon(positions.iter().copied())?;
                 outcome.map_err(|failure| KafkaError::of(&self.admin.address, "commit offsets", failure))
             }
             None => self.admin.set_committed(group, positions),
@@ -316,7 +322,19 @@ impl Writer {
             (Code::ProducerFenced | Code::InvalidProducerEpoch | Code::Fenced, Some(group)) => {
                 KafkaError::Fenced { group: group.clone(), reason: failure.text }
             }
-            (Code::TransactionalIdAuthorizationFailed | Code::GroupAuthorizationFailed, _) => {
+            (Code::TransactionalIdAuthorizationFailed, _) => {
+                let id = self.id.clone().unwrap_or_default();
+                KafkaError::of(&self.admin.address, ("commit", Right::transactional_id(id)), failure)
+            }
+            (Code::GroupAuthorizationFailed, group) => {
+                let group = group.clone().unwrap_or_default();
+                KafkaError::of(
+                    &self.admin.address,
+                    (format!("commit offsets of group \"{group}\""), Right::group("Read", group)),
+                    failure,
+                )
+            }
+            (Code::TopicAuthorizationFailed | Code::ClusterAuthorizationFailed, _) => {
                 KafkaError::of(&self.admin.address, "commit", failure)
             }
             _ => KafkaError::Commit { address: self.admin.address.clone(), reason: failure.text },
@@ -330,7 +348,8 @@ impl Writer {
     fn undelivered(&self, topic: &str, failure: Failure) -> KafkaError {
         match failure.code {
             Code::TopicAuthorizationFailed => {
-                KafkaError::of(&self.admin.address, format!("write topic \"{topic}\""), failure)
+                let request = (format!("write topic \"{topic}\""), Right::topic("Write", topic));
+                KafkaError::of(&self.admin.address, request, failure)
             }
             Code::MessageSizeTooLarge
             | Code::InvalidMessage
@@ -354,6 +373,9 @@ impl Writer {
         // A partition that is not there may have been added since.
         if self.topics.get(topic).is_none_or(|known| *partition >= known.partitions) {
             let found = self.admin.need_topic(topic)?;
+            if found.config.is_empty() {
+                return Err(self.admin.hides_settings(topic));
+            }
             let known = Known {
                 handle: Handle::new(&self.client, topic).map_err(|failure| self.failed(failure))?,
                 partitions: found.partitions,
