@@ -63,6 +63,7 @@ impl<'t> Properties<'t> {
         for (name, value) in properties.iter() {
             let (first, known) = *self.0.entry(name).or_insert((table, value));
             if known != value {
+                let (first, table) = (first.min(table), first.max(table));
                 let error = Error::user(format!(
                     "tables \"{first}\" and \"{table}\" set the Kafka property \"{name}\" to different values, and one client reads both"
                 ));

@@ -365,6 +365,11 @@ impl Client {
         lock(&self.hooks.notes).back().cloned()
     }
 
+    /// Its newest complaints, oldest first.
+    pub(super) fn notes(&self) -> Vec<String> {
+        lock(&self.hooks.notes).iter().cloned().collect()
+    }
+
     /// Why the broker refused the credentials, or we its certificate, if so.
     pub(super) fn refused(&self) -> Option<Failure> {
         lock(&self.hooks.refused).clone()

@@ -48,7 +48,8 @@ impl Right {
             Kind::Group => ("group", &self.name),
             Kind::TransactionalId => ("transactional-id", &self.name),
         };
-        format!("kafka-acls --add --allow-principal User:... --operation {} --{option} {name}", self.operation)
+        let more = if self.operation == "Describe" { " (Read and Write include Describe)" } else { "" };
+        format!("kafka-acls --add --allow-principal User:... --operation {} --{option} {name}{more}", self.operation)
     }
 }
 

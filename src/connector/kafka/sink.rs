@@ -316,8 +316,7 @@ impl Writer {
     }
 
     fn failed(&self, failure: Failure) -> KafkaError {
-        let fatal = self.client.fatal();
-        let failure = fatal.unwrap_or(failure);
+        let failure = self.client.fatal().or_else(|| self.root(&failure)).unwrap_or(failure);
         match (failure.code, &self.group) {
             (Code::ProducerFenced | Code::InvalidProducerEpoch | Code::Fenced, Some(group)) => {
                 KafkaError::Fenced { group: group.clone(), reason: failure.text }
@@ -334,11 +333,34 @@ impl Writer {
                     failure,
                 )
             }
-            (Code::TopicAuthorizationFailed | Code::ClusterAuthorizationFailed, _) => {
-                KafkaError::of(&self.admin.address, "commit", failure)
-            }
+            (Code::TopicAuthorizationFailed | Code::ClusterAuthorizationFailed, _) => match self.forbidden_topic() {
+                Some(topic) => self.may_not_write(&topic, failure),
+                None => KafkaError::of(&self.admin.address, "commit", failure),
+            },
             _ => KafkaError::Commit { address: self.admin.address.clone(), reason: failure.text },
         }
+    }
+
+    /// Why the transaction failed, where `failure` only says that it had.
+    fn root(&self, failure: &Failure) -> Option<Failure> {
+        let follows = matches!(failure.code, Code::State | Code::PurgeQueue | Code::PurgeInflight);
+        // In a transaction that has failed, and only there, librdkafka answers this with the reason; it begins nothing.
+        let reason = if self.transactional && follows { self.client.begin().err()? } else { return None };
+        (reason.code != Code::State).then_some(reason)
+    }
+
+    /// The topic that brokers kept out of the transaction; librdkafka tells its name in words only.
+    fn forbidden_topic(&self) -> Option<String> {
+        let about = |note: &String| {
+            let (_, rest) = note.split_once("Failed to add partition \"")?;
+            Some(rest.split_once('"')?.0.to_owned())
+        };
+        self.client.notes().iter().rev().find_map(about)
+    }
+
+    fn may_not_write(&self, topic: &str, failure: Failure) -> KafkaError {
+        let request = (format!("write topic \"{topic}\""), Right::topic("Write", topic));
+        KafkaError::of(&self.admin.address, request, failure)
     }
 
     fn refused(&self, output: &Output, failure: Failure) -> KafkaError {
@@ -347,10 +369,7 @@ impl Writer {
 
     fn undelivered(&self, topic: &str, failure: Failure) -> KafkaError {
         match failure.code {
-            Code::TopicAuthorizationFailed => {
-                let request = (format!("write topic \"{topic}\""), Right::topic("Write", topic));
-                KafkaError::of(&self.admin.address, request, failure)
-            }
+            Code::TopicAuthorizationFailed => self.may_not_write(topic, failure),
             Code::MessageSizeTooLarge
             | Code::InvalidMessage
             | Code::InvalidMessageSize
@@ -359,7 +378,7 @@ impl Writer {
             | Code::UnsupportedCompressionType
             | Code::PolicyViolation => KafkaError::Rejected { topic: topic.to_owned(), reason: failure.text },
             // A record was purged because the transaction had failed: its own reason is the one to tell.
-            _ if self.client.fatal().is_some() => self.failed(failure),
+            _ if self.client.fatal().is_some() || self.root(&failure).is_some() => self.failed(failure),
             _ => {
                 let reason = format!("topic \"{topic}\": {}", failure.text);
                 KafkaError::Commit { address: self.admin.address.clone(), reason }

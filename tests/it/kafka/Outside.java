@@ -62,13 +62,22 @@ public class Outside {
                     ResourceType.valueOf(words[3]), words[5], PatternType.valueOf(words[4]));
                 AccessControlEntry who = new AccessControlEntry(
                     "User:" + words[1], "*", AclOperation.valueOf(words[2]), AclPermissionType.ALLOW);
-                admin.createAcls(List.of(new AclBinding(what, who))).all().get();
+                AclBinding right = new AclBinding(what, who);
+                admin.createAcls(List.of(right)).all().get();
+                // The controller knows; the broker learns it a little later.
+                while (admin.describeAcls(right.toFilter()).values().get().isEmpty()) {
+                    Thread.sleep(5);
+                }
                 return "";
             }
             case "forget": {
                 AccessControlEntryFilter who = new AccessControlEntryFilter(
                     "User:" + words[1], null, AclOperation.ANY, AclPermissionType.ANY);
-                admin.deleteAcls(List.of(new AclBindingFilter(ResourcePatternFilter.ANY, who))).all().get();
+                AclBindingFilter all = new AclBindingFilter(ResourcePatternFilter.ANY, who);
+                admin.deleteAcls(List.of(all)).all().get();
+                while (!admin.describeAcls(all).values().get().isEmpty()) {
+                    Thread.sleep(5);
+                }
                 return "";
             }
             case "group":

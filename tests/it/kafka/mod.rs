@@ -2,7 +2,11 @@
 //!
 //! ```text
 //! jars ─► cluster     Maven's jars, brokers on free loopback ports
+//! outside             Kafka's own Java clients, certificates
 //! cli                 what people see on the command line
+//! limits              large records, deleted topics, at least once
+//! registry            the model topic, and other publishers
+//! security            TLS, passwords, rights
 //! trial ─► trouble    a job whose processes and brokers are killed: each row once
 //! ```
 //!
@@ -13,6 +17,10 @@
 mod cli;
 pub mod cluster;
 mod jars;
+mod limits;
+mod outside;
+mod registry;
+mod security;
 mod trial;
 mod trouble;
 
