@@ -30,7 +30,7 @@ const MOST: usize = 8192;
 const WAIT: Duration = Duration::from_millis(250);
 /// A buffer that is full for so long pauses fetching.
 const FULL: Duration = Duration::from_millis(500);
-/// How often a source without a group looks for new partitions.
+/// How often a source without a group looks for new partitions, and whether its topics are still there.
 const GROWTH: Duration = Duration::from_secs(5);
 
 /// One partition as the thread sees it.
@@ -561,18 +561,23 @@ impl Reader {
         Ok(())
     }
 
-    /// Looks for partitions that were added, for a source without a group that follows.
+    /// Looks for partitions that were added, if the source follows, and for topics that are gone, for a source without a group.
     fn grow(&mut self) -> Result<()> {
         let mut new = Vec::new();
         for (input, topic) in self.spec.topics.iter().enumerate() {
-            if topic.ends.is_some() || topic.partitions.is_some() {
+            let ended = |(place, reading): (&Place, &Reading)| place.0 != input || reading.is_done();
+            if topic.ends.is_some() && self.readings.iter().all(ended) {
                 continue;
             }
+            // librdkafka may go on asking for a deleted topic for ever.
             let partitions = match self.admin.partitions(&topic.topic) {
                 Ok(partitions) => partitions,
                 Err(KafkaError::NoTopic { topic, .. }) => return Err(KafkaError::Deleted { topic }),
                 Err(_) => return Ok(()), // the broker is away; it is asked again later
             };
+            if topic.ends.is_some() || topic.partitions.is_some() {
+                continue;
+            }
             new.extend((0..partitions).map(|p| (input, p)).filter(|place| !self.readings.contains_key(place)));
         }
         if new.is_empty() {

@@ -317,6 +317,7 @@ impl Writer {
 
     fn failed(&self, failure: Failure) -> KafkaError {
         let failure = self.client.fatal().or_else(|| self.root(&failure)).unwrap_or(failure);
+        let failure = Failure { text: super::admin::tidy(&failure.text), ..failure };
         match (failure.code, &self.group) {
             (Code::ProducerFenced | Code::InvalidProducerEpoch | Code::Fenced, Some(group)) => {
                 KafkaError::Fenced { group: group.clone(), reason: failure.text }
@@ -352,7 +353,9 @@ impl Writer {
     /// The topic that brokers kept out of the transaction; librdkafka tells its name in words only.
     fn forbidden_topic(&self) -> Option<String> {
         let about = |note: &String| {
-            let (_, rest) = note.split_once("Failed to add partition \"")?;
+            // Others of the same request are only said to be left alone.
+            let (_, rest) =
+                note.contains("authorization failed").then_some(note)?.split_once("Failed to add partition \"")?;
             Some(rest.split_once('"')?.0.to_owned())
         };
         self.client.notes().iter().rev().find_map(about)
@@ -378,7 +381,11 @@ impl Writer {
             | Code::UnsupportedCompressionType
             | Code::PolicyViolation => KafkaError::Rejected { topic: topic.to_owned(), reason: failure.text },
             // A record was purged because the transaction had failed: its own reason is the one to tell.
-            _ if self.client.fatal().is_some() || self.root(&failure).is_some() => self.failed(failure),
+            _ if let Some(cause) = self.client.fatal().or_else(|| self.root(&failure)) => match cause.code {
+                // Who may write nothing at all gets no producer's id either.
+                Code::ClusterAuthorizationFailed => self.may_not_write(topic, cause),
+                _ => self.failed(failure),
+            },
             _ => {
                 let reason = format!("topic \"{topic}\": {}", failure.text);
                 KafkaError::Commit { address: self.admin.address.clone(), reason }

@@ -210,9 +210,15 @@ fn grant(operation: &str, kind: &str, name: &str) -> Grant {
 }
 
 /// With all of `grants` the command succeeds; without any one of them it ends with 3 and names what it may not touch.
-fn needs_each(outside: &mut Outside, grants: &[Grant], mut vatic: impl FnMut() -> Ended) {
+fn needs_each(outside: &mut Outside, grants: &[Grant], vatic: impl FnMut() -> Ended) {
+    needs_each_beside(outside, &[], grants, vatic);
+}
+
+/// The same where `known` are needed too, which is shown elsewhere.
+fn needs_each_beside(outside: &mut Outside, known: &[Grant], grants: &[Grant], mut vatic: impl FnMut() -> Ended) {
     let mut allow = |left_out: Option<usize>| {
         outside.order("forget alice");
+        known.iter().for_each(|(grant, _)| drop(outside.order(&format!("grant alice {grant}"))));
         for (grant, _) in grants.iter().enumerate().filter(|(i, _)| Some(*i) != left_out).map(|(_, grant)| grant) {
             outside.order(&format!("grant alice {grant}"));
         }
@@ -284,6 +290,37 @@ fn each_command_needs_exactly_these_rights() {
         assert_eq!(ended.code, 3, "{ended:#?}");
         assert!(ended.err.contains(&format!("It needs {right} on topic \"{name}\"")), "{}", ended.err);
     }
+    // A job without topics keeps its place in a topic of its own; the first one creates it. Each run is another job, or there would
+    // be nothing left to read.
+    let made = name("made");
+    let mut count = 0;
+    let mut generator = |user: &str| {
+        count += 1;
+        place.file(
+            "made.sql",
+            format!(
+                "SET job.name = '{made}-{count}'; CREATE TABLE g WITH (connector = 'generator', rows = 3);
+                 CREATE TABLE o WITH (topic = '{target}') AS SELECT n FROM g;"
+            ),
+        );
+        secured.as_user(&place, user, &["run", "made.sql", "--until-end"])
+    };
+    assert_eq!(generator("admin").code, 0);
+    let positions = "vatic-positions";
+    let of_a_generator = [
+        grant("READ", "TOPIC", positions),
+        grant("WRITE", "TOPIC", positions),
+        grant("DESCRIBE_CONFIGS", "TOPIC", positions),
+        grant("READ", "GROUP", &format!("vatic-{made}-")),
+    ];
+    let as_before = [
+        grant("WRITE", "TOPIC", &target),
+        grant("DESCRIBE_CONFIGS", "TOPIC", &target),
+        grant("WRITE", "TOPIC", letters),
+        grant("DESCRIBE_CONFIGS", "TOPIC", letters),
+        grant("WRITE", "TRANSACTIONAL_ID", &format!("vatic-{made}-")),
+    ];
+    needs_each_beside(&mut outside, &as_before, &of_a_generator, || generator("alice"));
     let publish =
         [grant("READ", "TOPIC", &models), grant("WRITE", "TOPIC", &models), grant("DESCRIBE_CONFIGS", "TOPIC", &models)];
     let mut count = 0;
