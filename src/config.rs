@@ -26,6 +26,18 @@ impl OptionSpec {
     }
 }
 
+/// Whether the value of this option or property must not be shown: passwords and keys, as librdkafka calls them.
+#[must_use]
+pub fn is_secret(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    let Some((_, last)) = name.rsplit_once('.') else { return false };
+    last.contains("password")
+        || last.contains("secret")
+        || ["ssl.key.pem", "private.key.pem", "private.key.passphrase", "oauthbearer.config"]
+            .iter()
+            .any(|end| name.ends_with(end))
+}
+
 /// Options as given, by name; order does not matter, the last of a name wins.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Options(BTreeMap<String, String>);

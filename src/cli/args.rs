@@ -283,6 +283,9 @@ pub enum TopicCommand {
         /// How many partitions [default: the broker's]
         #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(1..))]
         partitions: Option<i32>,
+        /// How many copies of each partition [default: the broker's]
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(i16).range(1..))]
+        replication: Option<i16>,
         /// A setting as Kafka names it; may be repeated.
         #[arg(long, value_name = "KEY=VALUE", value_parser = parse_property)]
         config: Vec<(String, String)>,

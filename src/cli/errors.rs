@@ -13,6 +13,7 @@ use std::ops::Range;
 
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 
+use super::secrets;
 use crate::error::{Error, ErrorKind, Position};
 
 /// Escape sequences, or nothing, by whether colours are wanted.
@@ -40,10 +41,12 @@ impl Paint {
 /// The error with its place and its hint, without a line end.
 #[must_use]
 pub fn render(error: &Error, paint: Paint) -> String {
-    let title = printable(&error.chain());
+    let about = error.position().map_or("", |position| &*position.text);
+    let title = printable(&secrets::without(&error.chain(), about));
+    let text = secrets::starred(about);
     let mut group = Group::with_title(Level::ERROR.primary_title(title.as_str()));
     if let Some(position) = error.position() {
-        let mut snippet = Snippet::source(&*position.text).annotation(AnnotationKind::Primary.span(clamped(position)));
+        let mut snippet = Snippet::source(text.as_str()).annotation(AnnotationKind::Primary.span(clamped(position)));
         if let Some(file) = &position.file {
             snippet = snippet.path(&**file);
         }
@@ -54,7 +57,7 @@ pub fn render(error: &Error, paint: Paint) -> String {
     let report = "This is a mistake in vatic itself: please report it with the statement.";
     if let Some(hint) = error.get_hint().or((error.kind() == ErrorKind::Internal).then_some(report)) {
         text.push('\n');
-        text.push_str(&format!("{}: {}", paint.help("hint"), printable(hint)));
+        text.push_str(&format!("{}: {}", paint.help("hint"), printable(&secrets::without(hint, about))));
     }
     text
 }

@@ -20,6 +20,7 @@ mod publish;
 mod render;
 mod run;
 mod script;
+mod secrets;
 mod shell;
 mod signals;
 mod status;

@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use super::Context;
 use super::args::ProduceArgs;
 use crate::connector::{Commit, NewTopic, Output, Partition, Sink, SinkSpec, Topic};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::format::RecordsBuilder;
 use crate::format::partition::partition_for_key;
 use crate::time;
@@ -44,7 +44,7 @@ pub(crate) async fn produce(cx: &Context, args: &ProduceArgs) -> Result<()> {
     std::thread::Builder::new()
         .name("vatic-lines".to_owned())
         .spawn(move || {
-            let mut reader = Reader { input, separator };
+            let mut reader = Reader { input, separator, lines: 0 };
             loop {
                 let Some(batch) = reader.next().map_err(|e| super::unreadable(&file, e)).transpose() else { return };
                 let last = batch.is_err();
@@ -87,6 +87,8 @@ type Input = BufReader<Box<dyn Read + Send>>;
 /// Some records, one after another in one buffer.
 #[derive(Debug, Default)]
 struct Batch {
+    /// The number of the line before the first.
+    lines_before: u64,
     bytes: Vec<u8>,
     /// Of each record: where its key ends (if it has one), where its value begins and ends. It begins where the last ended.
     records: Vec<(Option<usize>, usize, usize)>,
@@ -105,12 +107,14 @@ impl Batch {
 struct Reader {
     input: Input,
     separator: Option<Vec<u8>>,
+    /// How many were read.
+    lines: u64,
 }
 
 impl Reader {
     /// The lines at hand, at least one; `None` at the end.
     fn next(&mut self) -> std::io::Result<Option<Batch>> {
-        let mut batch = Batch::default();
+        let mut batch = Batch { lines_before: self.lines, ..Batch::default() };
         while batch.records.len() < BATCH_RECORDS && batch.bytes.len() < BATCH_BYTES {
             let start = batch.bytes.len();
             // Once there are lines to hand over, only a whole line is worth taking: the rest of it may be long in coming.
@@ -134,6 +138,7 @@ impl Reader {
                 None => (None, start, end),
             });
         }
+        self.lines += batch.records.len() as u64;
         Ok((!batch.records.is_empty()).then_some(batch))
     }
 }
@@ -144,6 +149,8 @@ struct Writer {
     topic: Arc<str>,
     sink: Box<dyn Sink>,
     deal: Deal,
+    /// The largest record that the topic takes.
+    limit: usize,
     /// How many are committed.
     records: u64,
 }
@@ -153,14 +160,31 @@ impl Writer {
         // Anywhere, so that many calls with one line each do not all meet in partition 0.
         let first = Partition::try_from(time::now().rem_euclid(i64::from(topic.partitions.max(1)))).unwrap_or(0);
         let deal = Deal { partitions: topic.partitions.max(1), next: first };
-        Self { topic: topic.name.as_str().into(), sink, deal, records: 0 }
+        Self { topic: topic.name.as_str().into(), sink, deal, limit: topic.max_message_bytes(), records: 0 }
     }
 
     async fn write(&mut self, batch: &Batch) -> Result<()> {
         let outputs = self.deal.outputs(&self.topic, batch);
-        self.sink.commit(Commit { outputs, ..Commit::default() }).await?;
+        let outcome = self.sink.commit(Commit { outputs, ..Commit::default() }).await;
+        outcome.map_err(|error| self.with_line(error, batch))?;
         self.records += batch.records.len() as u64;
         Ok(())
+    }
+}
+
+impl Writer {
+    /// An error of a line that is too large, with its number.
+    fn with_line(&self, error: Error, batch: &Batch) -> Error {
+        /// What brokers count beside key and value, about; a record so close to the limit may be told without its line.
+        const OVERHEAD: usize = 82;
+        let too_large =
+            |(key, value): (Option<&[u8]>, &[u8])| key.map_or(0, <[u8]>::len) + value.len() + OVERHEAD > self.limit;
+        match (1..).zip(batch.iter()).find(|(_, record)| too_large(*record)) {
+            Some((line, _)) if error.kind() == ErrorKind::Data => {
+                error.context(format_args!("line {}", batch.lines_before + line))
+            }
+            _ => error,
+        }
     }
 }
 
@@ -210,7 +234,8 @@ mod tests {
 
     fn reader(text: &'static [u8], capacity: usize, separator: Option<&str>) -> Reader {
         let input: Box<dyn Read + Send> = Box::new(text);
-        Reader { input: BufReader::with_capacity(capacity, input), separator: separator.map(|s| s.as_bytes().to_vec()) }
+        let separator = separator.map(|s| s.as_bytes().to_vec());
+        Reader { input: BufReader::with_capacity(capacity, input), separator, lines: 0 }
     }
 
     fn all(mut reader: Reader) -> Vec<(Option<String>, String)> {

@@ -20,8 +20,8 @@ pub(crate) async fn topic(cx: &Context, command: TopicCommand) -> Result<()> {
     match command {
         TopicCommand::List => list(broker).await,
         TopicCommand::Describe { topic } => describe(broker, &topic).await,
-        TopicCommand::Create { topic, partitions, config } => {
-            let new = NewTopic { name: topic.clone(), partitions, replication: None, config: config.into_iter().collect() };
+        TopicCommand::Create { topic, partitions, replication, config } => {
+            let new = NewTopic { name: topic.clone(), partitions, replication, config: config.into_iter().collect() };
             if !broker.create_topic(&new).await? {
                 let error = Error::user(format!("topic \"{topic}\" exists already"));
                 return Err(error.hint(format!("Look at it: vatic topic describe {topic}")));

@@ -22,7 +22,7 @@ use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
 
 use crate::config::{OptionSpec, Options};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::format::Records;
 use crate::time::Millis;
 
@@ -49,11 +49,27 @@ pub struct Topic {
     pub partitions: i32,
     /// How many copies the broker keeps (1 on the embedded one).
     pub replication: i16,
-    /// Its settings, as Kafka names them, defaults included: `cleanup.policy`, `retention.ms`, `max.message.bytes`, ...
+    /// Its settings, as Kafka names them, defaults included: `cleanup.policy`, `retention.ms`, `max.message.bytes`, ... Empty where
+    /// the broker does not let us know them; see [`Topic::need_settings`].
     pub config: BTreeMap<String, String>,
 }
 
 impl Topic {
+    /// For whoever would do something wrong without the settings; reading records needs none.
+    ///
+    /// # Errors
+    /// `External` if the broker keeps them from us.
+    pub fn need_settings(&self) -> Result<()> {
+        if !self.config.is_empty() {
+            return Ok(());
+        }
+        let name = &self.name;
+        let error = Error::external(format!("the broker does not allow vatic to read the settings of topic \"{name}\""));
+        Err(error.hint(format!(
+            "It needs DescribeConfigs on topic \"{name}\"; whoever may can grant it: \
+             kafka-acls --add --allow-principal User:... --operation DescribeConfigs --topic {name}"
+        )))
+    }
     /// The largest record (key, value, headers and Kafka's own overhead) it takes, in bytes.
     #[must_use]
     pub fn max_message_bytes(&self) -> usize {

@@ -12,7 +12,7 @@ use sqlparser::ast;
 use tokio::sync::watch;
 
 use crate::config::Options;
-use crate::connector::{Broker, Commit, Delivery, NewTopic, OffsetAt, SinkSpec};
+use crate::connector::{Broker, Commit, Delivery, NewTopic, OffsetAt, SinkSpec, Topic};
 use crate::error::{Error, Result, did_you_mean};
 use crate::metrics::JobMetrics;
 use crate::model::{ModelRef, Registry, Resolution};
@@ -29,7 +29,7 @@ use super::job::{Job, JobSpec, JobStatus, start};
 use super::plan::{Draft, Mode, Planned, doubled};
 use super::run::{Inputs, group_of, share_budget};
 use super::session::{Outcome, Session, UntilEnd, done};
-use super::tables::{Table, writable};
+use super::tables::{Table, existing, writable};
 
 /// Where records at fault go.
 pub const DEAD_LETTERS: &str = "vatic-dead-letters";
@@ -242,21 +242,23 @@ impl Session {
             OnError::DeadLetter | OnError::Null => BadRecords::DeadLetter,
         };
         let needed = self.writes_dead_letters(planned);
-        if needed {
-            ensure_dead_letters(self.engine().broker()).await?;
-        }
-        Ok(Policy { job: name.into(), dead_letters: needed.then(|| DEAD_LETTERS.into()), score_errors })
+        let largest_letter = if needed { ensure_dead_letters(self.engine().broker()).await?.max_message_bytes() } else { 0 };
+        Ok(Policy { job: name.into(), dead_letters: needed.then(|| DEAD_LETTERS.into()), largest_letter, score_errors })
     }
 }
 
-async fn ensure_dead_letters(broker: &Arc<dyn Broker>) -> Result<()> {
+/// The topic of dead letters, created where there is none.
+async fn ensure_dead_letters(broker: &Arc<dyn Broker>) -> Result<Topic> {
     let week = Duration::from_secs(7 * 24 * 3600).as_millis();
     let config = BTreeMap::from([
         ("retention.ms".to_owned(), week.to_string()),
         ("max.message.bytes".to_owned(), super::models::MAX_MODEL_BYTES.to_string()),
     ]);
     let topic = NewTopic { name: DEAD_LETTERS.to_owned(), partitions: Some(1), replication: None, config };
-    broker.create_topic(&topic).await.map(|_| ())
+    broker.create_topic(&topic).await?;
+    let topic = existing(broker, DEAD_LETTERS).await?;
+    topic.need_settings()?;
+    Ok(topic)
 }
 
 /// The properties of a writing client; one that is given as `kafka.*` comes before the option of the same meaning.

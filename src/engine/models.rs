@@ -223,6 +223,8 @@ impl Drop for Models {
 }
 
 fn check_partitions(topic: &Topic) -> Result<()> {
+    // They decide how versions are numbered.
+    topic.need_settings()?;
     if topic.partitions == 1 {
         return Ok(());
     }

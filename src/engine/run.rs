@@ -3,6 +3,7 @@
 //! All topics of a query come from one source (one consumer group); each generator or file is a source of its own. A topic
 //! that several leaves read is read once.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use datafusion::execution::TaskContext;
@@ -10,7 +11,7 @@ use datafusion::physical_plan::ExecutionPlan;
 
 use crate::config::Options;
 use crate::connector::{Broker, Limit, OffsetAt, Position, SourceSpec, Start, TopicSource};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::sql::TableOptions;
 use crate::sql::table::{Leaf, instantiate};
 use crate::stream::driver::Input;
@@ -53,6 +54,32 @@ impl<'a> Other<'a> {
     }
 }
 
+/// The `kafka.*` properties of all topics' tables, which one client reads; each with the table that set it first.
+#[derive(Default)]
+struct Properties<'t>(BTreeMap<&'t str, (&'t str, &'t str)>);
+
+impl<'t> Properties<'t> {
+    fn add(&mut self, table: &'t str, properties: &'t Options) -> Result<()> {
+        for (name, value) in properties.iter() {
+            let (first, known) = *self.0.entry(name).or_insert((table, value));
+            if known != value {
+                let (first, table) = (first.min(table), first.max(table));
+                let error = Error::user(format!(
+                    "tables \"{first}\" and \"{table}\" set the Kafka property \"{name}\" to different values, and one client reads both"
+                ));
+                return Err(
+                    error.hint("Set it to one value in both, or for every client with -X; or read them in two jobs.")
+                );
+            }
+        }
+        Ok(())
+    }
+
+    fn all(&self) -> Options {
+        self.0.iter().map(|(name, (_, value))| ((*name).to_owned(), (*value).to_owned())).collect()
+    }
+}
+
 /// Opened inputs.
 pub struct Opened {
     /// The sources.
@@ -75,7 +102,7 @@ impl Inputs {
     pub async fn open(self, broker: &Arc<dyn Broker>) -> Result<Opened> {
         let mut topics: Vec<TopicSource> = Vec::new();
         let mut feeds: Vec<Vec<usize>> = Vec::new();
-        let mut properties = Options::default();
+        let mut properties = Properties::default();
         let (mut starts, mut begins, mut ends_seen, mut partitions) = (Vec::new(), Vec::new(), Vec::new(), 1);
         let mut others: Vec<Other<'_>> = Vec::new();
         for (leaf, table) in self.tables.iter().enumerate() {
@@ -86,6 +113,7 @@ impl Inputs {
                 }
                 continue;
             };
+            properties.add(&table.definition.name, &kafka.properties)?;
             if let Some(known) = topics.iter().position(|t| *t.topic == *kafka.topic) {
                 feeds[known].push(leaf);
                 continue;
@@ -119,15 +147,12 @@ impl Inputs {
             ends_seen.push((Arc::clone(&name), ends.clone()));
             topics.push(TopicSource { topic: name, start, ends: self.until_end.then_some(ends), partitions: None });
             feeds.push(vec![leaf]);
-            for (key, value) in kafka.properties.iter() {
-                properties.set(key, value);
-            }
         }
         let names: Vec<Arc<str>> = topics.iter().map(|t| Arc::clone(&t.topic)).collect();
         let committed = self.committed(broker, &others).await?;
         let mut inputs = Vec::new();
         if !topics.is_empty() || self.group.is_some() {
-            let spec = SourceSpec { topics, group: self.group.clone(), budget: self.budget, properties };
+            let spec = SourceSpec { topics, group: self.group.clone(), budget: self.budget, properties: properties.all() };
             let finished = spec.topics.is_empty();
             inputs.push(Input { source: broker.source(spec).await?, topics: names, feeds, committed: None, finished });
         }

@@ -239,6 +239,7 @@ pub async fn existing(broker: &Arc<dyn Broker>, name: &str) -> Result<Topic> {
 /// `User` if there is none and it may not be created; whatever the broker says.
 pub async fn writable(broker: &Arc<dyn Broker>, kafka: &KafkaOptions) -> Result<(Topic, bool)> {
     if let Some(topic) = broker.topic(&kafka.topic).await? {
+        topic.need_settings()?;
         return Ok((topic, false));
     }
     if !kafka.create {

@@ -1,11 +1,12 @@
 //! A table as the statement that makes it: SHOW CREATE TABLE, and the DDL printed for inferred columns.
 //!
-//! What is printed can be pasted: parsing it gives the same [`TableDefinition`].
+//! What is printed can be pasted: parsing it gives the same [`TableDefinition`]; but for passwords, which are not printed.
 
 use std::fmt::Write;
 
 use super::definition::{Column, TableDefinition};
 use super::quote::{quote_name, quote_text};
+use crate::config::is_secret;
 
 impl TableDefinition {
     /// The statement that makes this table, without a semicolon.
@@ -30,7 +31,8 @@ impl TableDefinition {
             // Writing to a String cannot fail.
             let _ = write!(text, " (\n  {}\n)", lines.join(",\n  "));
         }
-        let options: Vec<_> = self.options.iter().map(|(k, v)| format!("{} = {}", option_name(k), quote_text(v))).collect();
+        let shown = |name: &str, value: &str| if is_secret(name) { quote_text("***") } else { quote_text(value) };
+        let options: Vec<_> = self.options.iter().map(|(k, v)| format!("{} = {}", option_name(k), shown(k, v))).collect();
         if !options.is_empty() {
             let _ = write!(text, " WITH (\n  {}\n)", options.join(",\n  "));
         }
@@ -95,6 +97,11 @@ mod tests {
         let first = definition(text);
         assert_eq!(first.to_sql(), text);
         assert_eq!(definition(&first.to_sql()), first);
+        let secret = definition("CREATE TABLE t WITH (kafka.sasl.password = 'hush', kafka.sasl.username = 'me')");
+        assert_eq!(
+            secret.to_sql(),
+            "CREATE TABLE t WITH (\n  kafka.sasl.password = '***',\n  kafka.sasl.username = 'me'\n)"
+        );
         let bare = definition("CREATE TABLE t WITH (topic = 'x')");
         assert_eq!(bare.to_sql(), "CREATE TABLE t WITH (\n  topic = 'x'\n)");
     }

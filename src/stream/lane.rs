@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
-use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::array::{Array, AsArray, BinaryArray, RecordBatch};
 use datafusion::error::DataFusionError;
 use datafusion::execution::TaskContext;
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties, execution_plan::reset_plan_states};
@@ -42,6 +42,8 @@ pub struct Policy {
     pub job: Arc<str>,
     /// The topic of dead letters; `None` where nothing may be written: records at fault are then left out and reported.
     pub dead_letters: Option<Arc<str>>,
+    /// The largest record that the topic of dead letters takes, in bytes.
+    pub largest_letter: usize,
     /// What is done where a scorer fails.
     pub score_errors: BadRecords,
 }
@@ -216,6 +218,10 @@ fn shortened(text: &str) -> String {
     }
 }
 
+/// More than a broker counts for a header and for a record beside its own bytes.
+const HEADER_BYTES: usize = 10;
+const LETTER_BYTES: usize = 256;
+
 /// One record's fault and what its table wants done.
 struct Fault<'a> {
     reason: Reason,
@@ -283,9 +289,23 @@ impl Letters {
             (0..entries.len()).map(move |i| (names.value(i), (!values.is_null(i)).then(|| values.value(i))))
         });
         let added = facts.iter().map(|(name, value)| (*name, Some(value.as_bytes())));
-        let bytes = |array: &arrow::array::BinaryArray| (!array.is_null(0)).then(|| array.value(0).to_vec());
-        let (key, value) = (bytes(&original.keys), bytes(&original.values));
-        self.records.push(0, now, key.as_deref(), value.as_deref(), own.chain(added));
+        let (key, value) = (first(&original.keys), first(&original.values));
+        let headers: Vec<(&str, Option<&[u8]>)> = own.collect();
+        let added: Vec<_> = added.collect();
+        let size = |value: Option<&[u8]>| value.map_or(0, <[u8]>::len);
+        let together = |headers: &[(&str, Option<&[u8]>)]| -> usize {
+            headers.iter().map(|(name, value)| name.len() + size(*value) + HEADER_BYTES).sum()
+        };
+        let whole = size(key) + size(value) + together(&headers) + together(&added) + LETTER_BYTES;
+        if whole <= self.policy.largest_letter {
+            self.records.push(0, now, key, value, headers.into_iter().chain(added));
+            return Ok(());
+        }
+        // Where not even the letter fits, it tells of the record, which its topic still has.
+        let left_out =
+            format!("key ({} bytes), value ({} bytes) and headers ({} bytes)", size(key), size(value), together(&headers));
+        let left_out = std::iter::once(("vatic.left_out", Some(left_out.as_bytes())));
+        self.records.push(0, now, None, Some(b""), added.into_iter().chain(left_out));
         Ok(())
     }
 
@@ -293,6 +313,10 @@ impl Letters {
         let topic = self.policy.dead_letters?;
         (!self.records.is_empty()).then(|| Output { topic, partition: 0, records: self.records.finish() })
     }
+}
+
+fn first(array: &BinaryArray) -> Option<&[u8]> {
+    (!array.is_null(0)).then(|| array.value(0))
 }
 
 /// A row of a file or a generator as a JSON record, for want of an original.

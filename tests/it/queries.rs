@@ -7,7 +7,7 @@
 //!
 //! Each runs straight, and again with its input in two parts: a `vatic run` over the first, one that is killed somewhere in
 //! the second, and one that finishes it. A file as the source is there as a whole, and only the kill remains. All of it goes
-//! through a broker's address, so that the cases hold for any broker.
+//! through a broker's address, so that the cases hold for any broker: an embedded one for each, and a real Kafka for all.
 //! To add one: write `queries/NAME.sql` with such a header and `queries/NAME/`; then add a line to [`cases`] below.
 //! `UPDATE=1` writes `expected.jsonl` anew.
 
@@ -34,6 +34,51 @@ cases! { scored alerts routed orders flowers }
 fn on_embedded(run: fn(&Case), name: &str) {
     let dir = tempfile::tempdir().unwrap();
     run(&Case::new(name, &format!("embedded:{}", dir.path().join("broker").display())));
+}
+
+/// All cases on a real Kafka, one after the other: their topics have fixed names, and are deleted in between.
+mod on_kafka {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+    use std::sync::{Mutex, OnceLock, PoisonError};
+
+    use super::{CASES, Case};
+    use crate::kafka::cluster::{self, Cluster};
+
+    #[test]
+    fn straight() {
+        all(super::straight);
+    }
+
+    #[test]
+    fn interrupted() {
+        all(super::interrupted);
+    }
+
+    /// A broker of their own, on which one case runs at a time.
+    fn all(run: fn(&Case)) {
+        static CLUSTER: OnceLock<Mutex<Cluster>> = OnceLock::new();
+        if !cluster::wanted() {
+            return;
+        }
+        let cluster = CLUSTER.get_or_init(|| Mutex::new(Cluster::start(1))).lock().unwrap_or_else(PoisonError::into_inner);
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let mut failed = Vec::new();
+        for name in CASES {
+            // A killed process's partitions are soon free again.
+            let quick = ["-X", "session.timeout.ms=1000", "-X", "heartbeat.interval.ms=200"];
+            let case = Case { options: quick.map(str::to_owned).to_vec(), ..Case::new(name, &cluster.address()) };
+            if catch_unwind(AssertUnwindSafe(|| run(&case))).is_err() {
+                failed.push(*name);
+            }
+            runtime.block_on(async {
+                let broker = cluster.open();
+                for topic in broker.topics().await.unwrap() {
+                    broker.delete_topic(&topic.name).await.unwrap();
+                }
+            });
+        }
+        assert!(failed.is_empty(), "on Kafka these fail (see above): {failed:?}");
+    }
 }
 
 /// Every command of the header once, in its order.
@@ -76,6 +121,8 @@ fn interrupted(case: &Case) {
 struct Case {
     name: String,
     broker: String,
+    /// What goes before each command.
+    options: Vec<String>,
     /// The commands of the header without their `vatic`; the last one shows the output.
     commands: Vec<Vec<String>>,
     show: Vec<String>,
@@ -86,7 +133,7 @@ impl Case {
         let mut commands = commands_of(&queries().join(format!("{name}.sql")));
         let show = commands.pop().unwrap();
         assert_eq!(show[0], "consume", "the last command of the header of {name}.sql shows what came out");
-        Self { name: name.to_owned(), broker: broker.to_owned(), commands, show }
+        Self { name: name.to_owned(), broker: broker.to_owned(), options: Vec::new(), commands, show }
     }
 
     /// A path of the header, which stands at the top of the repository.
@@ -96,7 +143,12 @@ impl Case {
 
     fn command(&self, arguments: &[String]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_vatic"));
-        command.args(arguments).current_dir(root()).env("VATIC_BROKER", &self.broker).stdin(Stdio::null());
+        command
+            .args(&self.options)
+            .args(arguments)
+            .current_dir(root())
+            .env("VATIC_BROKER", &self.broker)
+            .stdin(Stdio::null());
         command
     }
 

@@ -13,6 +13,8 @@ use rdkafka::{Offset, TopicPartitionList};
 use super::error::KafkaError;
 use super::ffi::{Client, Entry, Failure, Kind, Outcome, TopicMetadata};
 use super::properties::{self, Properties};
+use super::rights::{Request, Right};
+use super::security;
 use crate::connector::{NewTopic, OffsetAt, Partition, Position, Topic};
 
 type Result<T> = std::result::Result<T, KafkaError>;
@@ -39,37 +41,15 @@ pub(super) struct Admin {
 impl Admin {
     /// Connects, which shows within 10 s whether there is a broker that lets us in.
     pub(super) fn connect(address: &str, given: Properties) -> Result<Self> {
-        let client = Client::new(Kind::Admin, &properties::admin(address, &given))?;
-        let begun = Instant::now();
-        let refused = |client: &Client| {
-            let reason = client.refused()?;
-            Some(KafkaError::Credentials { address: address.to_owned(), reason: tidy(&reason) })
-        };
-        loop {
-            // In short steps, because a refusal is told by an event and not by the answer.
-            let answer = client.topics(Duration::from_millis(300));
-            client.poll(Duration::ZERO);
-            match answer {
-                Ok(_) => return Ok(Self { address: address.to_owned(), given, client }),
-                Err(failure) => {
-                    if let Some(error) = refused(&client) {
-                        return Err(error);
-                    }
-                    if begun.elapsed() > Duration::from_secs(8) {
-                        let reason = tidy(&client.note().unwrap_or(failure.text));
-                        return Err(KafkaError::Unreachable { address: address.to_owned(), reason });
-                    }
-                }
-            }
-        }
+        let made = properties::admin(address, &given);
+        let client = security::client(Kind::Admin, &made)?;
+        security::greet(&client, address, &made)?;
+        Ok(Self { address: address.to_owned(), given, client })
     }
 
-    fn failed(&self, what: impl Into<String>, failure: Failure) -> KafkaError {
+    fn failed(&self, request: impl Into<Request>, failure: Failure) -> KafkaError {
         self.client.poll(Duration::ZERO);
-        match self.client.refused() {
-            Some(reason) => KafkaError::Credentials { address: self.address.clone(), reason: tidy(&reason) },
-            None => KafkaError::of(&self.address, what, failure),
-        }
+        security::refusal(&self.client, &self.address).unwrap_or_else(|| KafkaError::of(&self.address, request, failure))
     }
 
     fn metadata(&self) -> Result<Vec<TopicMetadata>> {
@@ -81,7 +61,27 @@ impl Admin {
         let all = self.metadata()?;
         match all.iter().find(|t| t.name == topic) {
             Some(found) => Ok(found.partitions),
-            None => Err(no_topic(topic, &all)),
+            None => {
+                self.is_hidden(topic)?;
+                Err(no_topic(topic, &all))
+            }
+        }
+    }
+
+    /// Whether the brokers show us a topic of that name.
+    pub(super) fn is_listed(&self, name: &str) -> Result<bool> {
+        Ok(self.metadata()?.iter().any(|topic| topic.name == name))
+    }
+
+    /// Fails if a topic that is not listed may be there all the same: brokers do not tell of one that we may not describe.
+    fn is_hidden(&self, name: &str) -> Result<()> {
+        match retry(PATIENCE, || self.client.describe_topic(name, WAIT)) {
+            Err(failure) if failure.code == Code::TopicAuthorizationFailed => {
+                let request = (format!("see topic \"{name}\", if there is one"), Right::topic("Describe", name));
+                Err(self.failed(request, failure))
+            }
+            // It is not there, or its name cannot be one.
+            _ => Ok(()),
         }
     }
 
@@ -97,6 +97,9 @@ impl Admin {
     pub(super) fn topic(&self, name: &str) -> Result<Option<Topic>> {
         let all = self.metadata()?;
         let found: Vec<_> = all.into_iter().filter(|topic| topic.name == name).collect();
+        if found.is_empty() {
+            self.is_hidden(name)?;
+        }
         Ok(self.describe(&found)?.pop())
     }
 
@@ -106,6 +109,13 @@ impl Admin {
             Some(topic) => Ok(topic),
             None => Err(no_topic(name, &self.metadata()?)),
         }
+    }
+
+    /// Why a topic's settings are not known.
+    pub(super) fn hides_settings(&self, topic: &str) -> KafkaError {
+        let request = (format!("read the settings of topic \"{topic}\""), Right::topic("DescribeConfigs", topic));
+        let failure = Failure::new(Code::TopicAuthorizationFailed, "Topic authorization failed");
+        self.failed(request, failure)
     }
 
     fn describe(&self, topics: &[TopicMetadata]) -> Result<Vec<Topic>> {
@@ -126,6 +136,13 @@ impl Admin {
         match created {
             Ok(()) => {}
             Err(failure) if failure.code == Code::TopicAlreadyExists => return Ok(false),
+            // Brokers look at the right first, and only then whether there is anything to be created.
+            Err(failure)
+                if matches!(failure.code, Code::TopicAuthorizationFailed | Code::ClusterAuthorizationFailed)
+                    && self.is_listed(&new.name)? =>
+            {
+                return Ok(false);
+            }
             Err(Failure {
                 code:
                     Code::InvalidTopic
@@ -138,9 +155,15 @@ impl Admin {
                 text,
                 ..
             }) => return Err(KafkaError::BadTopic { topic: new.name.clone(), reason: tidy(&text) }),
-            Err(failure) => return Err(self.failed(format!("create topic \"{}\"", new.name), failure)),
+            Err(failure) => {
+                let request = (format!("create topic \"{}\"", new.name), Right::topic("Create", &new.name));
+                return Err(self.failed(request, failure));
+            }
         }
-        self.until(|all| all.iter().any(|topic| topic.name == new.name && topic.ready))?;
+        // One that we may create and not describe is never listed.
+        if self.is_hidden(&new.name).is_ok() {
+            self.until(|all| all.iter().any(|topic| topic.name == new.name && topic.ready))?;
+        }
         Ok(true)
     }
 
@@ -149,7 +172,10 @@ impl Admin {
         match retry(PATIENCE, || self.client.delete_topic(name, WAIT)) {
             Ok(()) => {}
             Err(failure) if matches!(failure.code, Code::UnknownTopicOrPartition | Code::UnknownTopic) => return Ok(false),
-            Err(failure) => return Err(self.failed(format!("delete topic \"{name}\""), failure)),
+            Err(failure) => {
+                let request = (format!("delete topic \"{name}\""), Right::topic("Delete", name));
+                return Err(self.failed(request, failure));
+            }
         }
         self.until(|all| all.iter().all(|topic| topic.name != name))?;
         Ok(true)
@@ -214,7 +240,10 @@ impl Admin {
             Err(failure) if failure.code == Code::GroupIdNotFound => Ok(Vec::new()),
             Err(failure) => Err(failure),
         });
-        let entries = answer.map_err(|failure| self.failed(format!("tell the offsets of group \"{group}\""), failure))?;
+        let entries = answer.map_err(|failure| {
+            let request = (format!("tell the offsets of group \"{group}\""), Right::group("Describe", group));
+            self.failed(request, failure)
+        })?;
         let position = |entry: Entry| Position {
             topic: entry.topic.into(),
             partition: entry.partition,
@@ -227,9 +256,10 @@ impl Admin {
     /// Sets positions of a group that has no members.
     pub(super) fn set_committed(&self, group: &str, positions: &[&Position]) -> Result<()> {
         let list = list(positions.iter().copied())?;
-        retry(PATIENCE, || self.client.set_committed(group, &list, WAIT).and_then(settled))
-            .map(|_| ())
-            .map_err(|failure| self.failed(format!("commit offsets of group \"{group}\""), failure))
+        retry(PATIENCE, || self.client.set_committed(group, &list, WAIT).and_then(settled)).map(|_| ()).map_err(|failure| {
+            let request = (format!("commit offsets of group \"{group}\""), Right::group("Read", group));
+            self.failed(request, failure)
+        })
     }
 
     /// Forgets a group. One that a process of ours just left may have a member for a moment.
@@ -238,7 +268,7 @@ impl Admin {
             Ok(()) => Ok(()),
             Err(failure) if failure.code == Code::GroupIdNotFound => Ok(()),
             Err(failure) if failure.code == Code::NonEmptyGroup => Err(KafkaError::GroupBusy { group: group.to_owned() }),
-            Err(failure) => Err(self.failed(format!("forget group \"{group}\""), failure)),
+            Err(failure) => Err(self.failed((format!("forget group \"{group}\""), Right::group("Delete", group)), failure)),
         }
     }
 }
@@ -359,15 +389,5 @@ mod tests {
                     (after 0ms in state CONNECT)";
         assert_eq!(tidy(text), "localhost:1/bootstrap: Connect to ipv4#127.0.0.1:1 failed: Connection refused");
         assert_eq!(tidy("plain."), "plain");
-    }
-
-    #[test]
-    fn nobody_home_is_told_within_ten_seconds() {
-        let begun = Instant::now();
-        let error = crate::Error::from(Admin::connect("127.0.0.1:1", Properties::new()).unwrap_err());
-        assert!(begun.elapsed() < Duration::from_secs(10));
-        assert_eq!(error.kind(), crate::ErrorKind::External);
-        assert!(error.message().starts_with("no Kafka broker answers at \"127.0.0.1:1\": "), "{error:?}");
-        assert!(error.message().contains("Connection refused"), "{error:?}");
     }
 }

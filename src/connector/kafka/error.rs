@@ -3,6 +3,7 @@
 use rdkafka::types::RDKafkaErrorCode as Code;
 
 use super::ffi::Failure;
+use super::rights::{Request, Right};
 use crate::connector::Partition;
 use crate::error::{ErrorKind, Explain, did_you_mean, nearest};
 
@@ -24,6 +25,35 @@ pub enum KafkaError {
         address: String,
         /// What librdkafka says.
         reason: String,
+    },
+    /// TLS does not come about: the certificate is not trusted, or is another's.
+    #[error("TLS with the Kafka broker at \"{address}\" fails: {reason}")]
+    Tls {
+        /// As given.
+        address: String,
+        /// What librdkafka says.
+        reason: String,
+    },
+    /// A listener answers whose protocol is not the client's.
+    #[error(
+        "the Kafka broker at \"{address}\" hangs up on a client {}: {reason}",
+        if *tls { "that speaks TLS" } else { "that speaks no TLS" }
+    )]
+    WrongProtocol {
+        /// As given.
+        address: String,
+        /// Whether the client speaks TLS.
+        tls: bool,
+        /// What librdkafka says.
+        reason: String,
+    },
+    /// Properties of TLS and SASL that cannot be meant so.
+    #[error("{what}")]
+    Security {
+        /// What is missing or wrong.
+        what: String,
+        /// What to do.
+        hint: String,
     },
     /// librdkafka has no such property.
     #[error("unknown Kafka property \"{name}\"")]
@@ -66,6 +96,8 @@ pub enum KafkaError {
         what: String,
         /// What the broker says.
         reason: String,
+        /// The right that is missing, where it is known.
+        right: Option<Right>,
     },
     /// The broker refuses a topic's name or settings.
     #[error("topic \"{topic}\" cannot be created: {reason}")]
@@ -187,13 +219,17 @@ pub enum KafkaError {
 
 impl KafkaError {
     /// What a broker's answer means, when it was asked to `what`.
-    pub(super) fn of(address: &str, what: impl Into<String>, failure: Failure) -> Self {
-        let (address, what) = (address.to_owned(), what.into());
+    pub(super) fn of(address: &str, request: impl Into<Request>, failure: Failure) -> Self {
+        let Request { what, right } = request.into();
+        let address = address.to_owned();
         match failure.code {
             Code::TopicAuthorizationFailed
             | Code::GroupAuthorizationFailed
             | Code::ClusterAuthorizationFailed
-            | Code::TransactionalIdAuthorizationFailed => Self::Forbidden { address, what, reason: failure.text },
+            | Code::TransactionalIdAuthorizationFailed => {
+                let right = right.filter(|right| right.is_meant_by(failure.code));
+                Self::Forbidden { address, what, reason: failure.text, right }
+            }
             Code::Authentication | Code::SaslAuthenticationFailed => Self::Credentials { address, reason: failure.text },
             code => Self::Failed { address, what, reason: failure.text, code },
         }
@@ -204,6 +240,7 @@ impl Explain for KafkaError {
     fn kind(&self) -> ErrorKind {
         match self {
             Self::UnknownProperty { .. }
+            | Self::Security { .. }
             | Self::OwnProperty { .. }
             | Self::BadProperty { .. }
             | Self::BadTopic { .. }
@@ -245,18 +282,36 @@ impl Explain for KafkaError {
         Some(match self {
             Self::Rejected { .. } => "Compare the topic's settings (vatic topic describe) with what is written.".to_owned(),
             Self::Unreachable { .. } => {
-                "Check the address and that the broker runs; a broker that wants TLS needs -X security.protocol=SSL or SASL_SSL."
+                "Check the address, and that the broker runs and can be reached from here.".to_owned()
+            }
+            Self::Credentials { reason, .. } if reason.contains("mechanism handshake") => {
+                "Set -X sasl.mechanism (SCRAM-SHA-512, SCRAM-SHA-256, PLAIN, OAUTHBEARER) to one that the listener has."
                     .to_owned()
             }
-            Self::Credentials { .. } => {
-                "Check -X security.protocol, sasl.mechanisms, sasl.username, sasl.password and ssl.ca.location.".to_owned()
+            Self::Credentials { .. } => "Correct -X sasl.username or sasl.password, or the user on the brokers.".to_owned(),
+            Self::Tls { reason, .. } if reason.contains("certificate verify failed") => {
+                "Name the file that holds the certificate of the brokers' CA: -X ssl.ca.location=ca.pem.".to_owned()
             }
+            Self::Tls { .. } => {
+                "Compare -X security.protocol, ssl.ca.location and the client's certificate with the listener's settings."
+                    .to_owned()
+            }
+            Self::WrongProtocol { tls: false, .. } => {
+                "If the listener speaks TLS, use -X security.protocol=SSL, or SASL_SSL with a user and password.".to_owned()
+            }
+            Self::WrongProtocol { tls: true, .. } => {
+                "If the listener speaks no TLS, leave out -X security.protocol, or use SASL_PLAINTEXT.".to_owned()
+            }
+            Self::Security { hint, .. } => hint.clone(),
             Self::UnknownProperty { name, known } => match nearest(name, known.iter().map(String::as_str)) {
                 Some(near) => format!("Did you mean \"{near}\"?"),
                 None => "Use one of librdkafka's properties (its CONFIGURATION.md lists them).".to_owned(),
             },
             Self::OwnProperty { .. } => "Leave it out: what is promised of a job depends on it.".to_owned(),
             Self::BadProperty { .. } => "Correct the value given with -X or in WITH (kafka....).".to_owned(),
+            Self::Forbidden { right: Some(right), .. } => {
+                format!("It needs {right}; whoever may can grant it: {}", right.grant())
+            }
             Self::Forbidden { .. } => "Grant the right with kafka-acls, or use other credentials.".to_owned(),
             Self::BadTopic { .. } => "Correct the name or the setting.".to_owned(),
             Self::NoTopic { topic, known } => {

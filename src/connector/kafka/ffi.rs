@@ -95,8 +95,8 @@ unsafe fn slice<'a, T>(first: *const T, count: usize) -> &'a [T] {
 pub(super) struct Hooks {
     /// The newest complaints, oldest first.
     notes: Mutex<VecDeque<String>>,
-    /// Why the broker refused our credentials.
-    refused: Mutex<Option<String>>,
+    /// Why the broker refused our credentials, or we its certificate.
+    refused: Mutex<Option<Failure>>,
     rebalances: Mutex<VecDeque<Rebalance>>,
     /// The consumer is about to leave: partitions are given back at once.
     closing: AtomicBool,
@@ -148,7 +148,7 @@ unsafe extern "C" fn on_log(rk: *const sys::rd_kafka_t, level: c_int, facility: 
     let Some(hooks) = (unsafe { hooks(rk) }) else { return };
     if hooks.echo {
         eprintln!("kafka: {facility}: {line}");
-    } else if level <= 4 {
+    } else if level <= 4 || facility == "FAIL" {
         hooks.note(line);
     }
 }
@@ -157,8 +157,12 @@ unsafe extern "C" fn on_error(rk: *mut sys::rd_kafka_t, err: c_int, reason: *con
     let Some(hooks) = (unsafe { hooks(rk) }) else { return };
     let reason = unsafe { text(reason) };
     let is = |code: RespErr| err == code as c_int;
-    if is(RespErr::RD_KAFKA_RESP_ERR__AUTHENTICATION) || is(RespErr::RD_KAFKA_RESP_ERR__SSL) {
-        lock(&hooks.refused).get_or_insert_with(|| reason.clone());
+    for (native, code) in
+        [(RespErr::RD_KAFKA_RESP_ERR__AUTHENTICATION, Code::Authentication), (RespErr::RD_KAFKA_RESP_ERR__SSL, Code::SSL)]
+    {
+        if is(native) {
+            lock(&hooks.refused).get_or_insert_with(|| Failure::new(code, reason.clone()));
+        }
     }
     hooks.note(reason);
 }
@@ -361,8 +365,13 @@ impl Client {
         lock(&self.hooks.notes).back().cloned()
     }
 
-    /// Why the broker refused the credentials, if it did.
-    pub(super) fn refused(&self) -> Option<String> {
+    /// Its newest complaints, oldest first.
+    pub(super) fn notes(&self) -> Vec<String> {
+        lock(&self.hooks.notes).iter().cloned().collect()
+    }
+
+    /// Why the broker refused the credentials, or we its certificate, if so.
+    pub(super) fn refused(&self) -> Option<Failure> {
         lock(&self.hooks.refused).clone()
     }
 
@@ -494,7 +503,32 @@ impl Client {
         self.ask(sys::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DELETETOPICS, wait, send, read)
     }
 
-    /// The settings of topics, by topic and name, defaults included.
+    /// Whether the brokers tell of a topic: what keeps them from it is the failure. Asking never creates it.
+    pub(super) fn describe_topic(&self, name: &str, wait: Duration) -> Outcome<()> {
+        let name = c_string(name)?;
+        let send = |options: *mut sys::rd_kafka_AdminOptions_t, queue: *mut sys::rd_kafka_queue_t| unsafe {
+            let mut names = [name.as_ptr()];
+            let topics = sys::rd_kafka_TopicCollection_of_topic_names(names.as_mut_ptr(), 1);
+            sys::rd_kafka_DescribeTopics(self.ptr(), topics, options, queue);
+            sys::rd_kafka_TopicCollection_destroy(topics);
+            Ok(())
+        };
+        let read = |event| unsafe {
+            let mut count = 0;
+            let result = sys::rd_kafka_event_DescribeTopics_result(event);
+            let topics = sys::rd_kafka_DescribeTopics_result_topics(result, &raw mut count);
+            for topic in slice(topics.cast_const(), count) {
+                // The error stays the event's.
+                if let Some(error) = sys::rd_kafka_TopicDescription_error(*topic).as_ref() {
+                    check(sys::rd_kafka_error_code(error))?;
+                }
+            }
+            Ok(())
+        };
+        self.ask(sys::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS, wait, send, read)
+    }
+
+    /// The settings of topics, by topic and name, defaults included; none where our principal may not know them.
     pub(super) fn settings(&self, topics: &[&str], wait: Duration) -> Outcome<BTreeMap<String, BTreeMap<String, String>>> {
         if topics.is_empty() {
             return Ok(BTreeMap::new());
@@ -514,9 +548,15 @@ impl Client {
             let resources = sys::rd_kafka_DescribeConfigs_result_resources(result, &raw mut count);
             let mut all = BTreeMap::new();
             for resource in slice(resources.cast_const(), count) {
-                // A topic that was deleted meanwhile has no settings; it is left out.
-                if check(sys::rd_kafka_ConfigResource_error(*resource)).is_err() {
-                    continue;
+                match check(sys::rd_kafka_ConfigResource_error(*resource)) {
+                    Ok(()) => {}
+                    // Not ours to know.
+                    Err(failure) if failure.code == Code::TopicAuthorizationFailed => {
+                        all.insert(text(sys::rd_kafka_ConfigResource_name(*resource)), BTreeMap::new());
+                        continue;
+                    }
+                    // A topic that was deleted meanwhile has no settings; it is left out.
+                    Err(_) => continue,
                 }
                 let mut count = 0;
                 let settings = sys::rd_kafka_ConfigResource_configs(*resource, &raw mut count);
@@ -880,6 +920,11 @@ impl Client {
     pub(super) fn commit_async(&self, positions: &TopicPartitionList) -> Outcome<()> {
         // Sound: the list is copied.
         check(unsafe { sys::rd_kafka_commit(self.ptr(), positions.ptr(), 1) })
+    }
+    /// Commits positions, and waits until the group's coordinator has them.
+    pub(super) fn commit_now(&self, positions: &TopicPartitionList) -> Outcome<()> {
+        // Sound: the list is copied.
+        check(unsafe { sys::rd_kafka_commit(self.ptr(), positions.ptr(), 0) })
     }
 }
 

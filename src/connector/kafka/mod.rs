@@ -4,6 +4,7 @@
 //! admin     topics, offsets, groups               blocking questions, each on a blocking thread
 //! source    consumer ─► reader thread ─► cuts     one consumer per source; a job's is a member of its group
 //! sink      commits ─► writer thread ─► producer  one transaction per commit (exactly once)
+//! security  properties of TLS and SASL ─► client  what is wrong with them, within 10 s
 //! ffi       librdkafka's C functions              all that is unsafe
 //! ```
 //!
@@ -18,6 +19,8 @@ mod instance;
 mod positions;
 mod properties;
 mod reader;
+mod rights;
+mod security;
 mod sink;
 mod source;
 
@@ -28,8 +31,9 @@ use async_trait::async_trait;
 use tokio::sync::Notify;
 
 use self::admin::Admin;
-use self::ffi::{Client, Kind, Queue, lock};
+use self::ffi::{Kind, Queue, lock};
 use self::reader::Reader;
+use self::rights::Right;
 use self::sink::KafkaSink;
 use self::source::{KafkaSource, Leavers, Leaving, Shared, State};
 use super::{Broker, NewTopic, OffsetAt, Partition, Position, Sink, SinkSpec, Source, SourceSpec, Start, Topic};
@@ -39,6 +43,7 @@ use crate::error::Result;
 pub use self::error::KafkaError;
 #[cfg(debug_assertions)]
 pub use self::failpoint::STEPS;
+pub use self::rights::Right as KafkaRight;
 
 /// How long a process that ends waits until its groups know.
 const LEAVING: Duration = Duration::from_secs(5);
@@ -188,7 +193,10 @@ fn open_source(admin: &Arc<Admin>, spec: SourceSpec, leavers: Leavers) -> std::r
     let name = group.clone().unwrap_or_else(|| format!("vatic-reader-{}", std::process::id()));
     let made =
         properties::consumer(&admin.address, &[&admin.given, &given], &name, spec.budget / 2, reader::has_ends(&spec));
-    let client = Arc::new(Client::new(Kind::Consumer, &made)?);
+    let client = Arc::new(security::client(Kind::Consumer, &made)?);
+    if security::differs(&given) {
+        security::greet(&client, &admin.address, &made)?;
+    }
     let queue = Queue::of(&client).ok_or_else(|| KafkaError::Start("it has no queue".to_owned()))?;
     let (queue, topics) = (Arc::new(queue), spec.topics.clone());
     let shared = Arc::new(Shared {
@@ -197,6 +205,7 @@ fn open_source(admin: &Arc<Admin>, spec: SourceSpec, leavers: Leavers) -> std::r
         room: Condvar::new(),
         filled: Notify::new(),
         owned: Mutex::default(),
+        unsure: Mutex::default(),
         client,
     });
     let mut reader = Reader::new(Arc::clone(admin), spec, Arc::clone(&shared), Arc::clone(&queue), known);
@@ -210,12 +219,17 @@ fn open_source(admin: &Arc<Admin>, spec: SourceSpec, leavers: Leavers) -> std::r
                 list.add_topic_unassigned(&topic.topic);
             });
             let joined = shared.client.subscribe(&list);
-            joined.map_err(|failure| KafkaError::of(&admin.address, format!("join group \"{group}\""), failure))?;
+            joined.map_err(|failure| KafkaError::of(&admin.address, joining(group), failure))?;
         }
     }
     let thread = std::thread::Builder::new().name("vatic-kafka-read".to_owned()).spawn(move || reader.work());
     let thread = thread.map_err(|e| KafkaError::Start(e.to_string()))?;
     Ok(KafkaSource { shared, queue, leaving: Some(Leaving { group, thread, to: leavers }) })
+}
+
+/// What a member asks of its group.
+fn joining(group: &str) -> (String, Right) {
+    (format!("join group \"{group}\""), Right::group("Read", group))
 }
 
 /// Waits for the threads of dropped sources, so that what they leave is left; not for ever.

@@ -12,8 +12,9 @@ use serde::{Deserialize, Serialize};
 
 use super::admin::{Admin, put};
 use super::error::KafkaError;
-use super::ffi::{Batch, Client, Kind, Queue};
-use super::properties;
+use super::ffi::{Batch, Kind, Queue};
+use super::rights::Right;
+use super::{properties, security};
 use crate::connector::{NewTopic, OffsetAt, Partition, Position};
 use crate::format::{Records, RecordsBuilder};
 
@@ -67,7 +68,7 @@ pub(super) fn records<'p>(
 
 /// What a group committed of such sources.
 pub(super) fn read(admin: &Arc<Admin>, group: &str) -> Result<Vec<Position>, KafkaError> {
-    if admin.topic(TOPIC)?.is_none() {
+    if !admin.is_listed(TOPIC)? {
         return Ok(Vec::new());
     }
     let of = [(TOPIC, 0)];
@@ -76,10 +77,13 @@ pub(super) fn read(admin: &Arc<Admin>, group: &str) -> Result<Vec<Position>, Kaf
     let mut found: BTreeMap<(String, Partition), Value> = BTreeMap::new();
     if begin < end {
         let made = properties::consumer(&admin.address, &[&admin.given], "vatic-positions-reader", 8 << 20, true);
-        let client = Arc::new(Client::new(Kind::Consumer, &made)?);
+        let client = Arc::new(security::client(Kind::Consumer, &made)?);
         let mut wanted = rdkafka::TopicPartitionList::new();
         put(&mut wanted, TOPIC, 0, begin, "")?;
-        let failed = |failure| KafkaError::of(&admin.address, format!("read topic \"{TOPIC}\""), failure);
+        let failed = |failure| {
+            let request = (format!("read topic \"{TOPIC}\""), Right::topic("Read", TOPIC));
+            KafkaError::of(&admin.address, request, failure)
+        };
         client.read(&wanted).map_err(failed)?;
         let queue = Queue::of(&client).ok_or_else(|| KafkaError::Start("it has no queue".to_owned()))?;
         let (mut batch, mut at, begun) = (Batch::default(), begin, Instant::now());
@@ -96,6 +100,9 @@ pub(super) fn read(admin: &Arc<Admin>, group: &str) -> Result<Vec<Position>, Kaf
                     // The event at the end carries the position, behind the marker of the last transaction.
                     Some(failure) if failure.code == rdkafka::types::RDKafkaErrorCode::PartitionEOF => {
                         at = at.max(message.offset());
+                    }
+                    Some(failure) if failure.code == rdkafka::types::RDKafkaErrorCode::TopicAuthorizationFailed => {
+                        return Err(failed(failure));
                     }
                     Some(_) => {}
                     None => {

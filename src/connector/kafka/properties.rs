@@ -80,6 +80,7 @@ const PRODUCER: &[(&str, &str)] = &[
 pub(super) fn given(options: &Options) -> Result<Properties, KafkaError> {
     let name = |name: &str| match name.strip_prefix("kafka.").unwrap_or(name) {
         "compression" => "compression.type".to_owned(),
+        "sasl.mechanism" => "sasl.mechanisms".to_owned(),
         other => other.to_owned(),
     };
     let given: Properties = options.iter().map(|(n, value)| (name(n), value.to_owned())).collect();
@@ -101,6 +102,8 @@ fn with(address: &str, defaults: &[&[(&str, &str)]], given: &[&Properties]) -> P
 pub(super) fn admin(address: &str, given: &Properties) -> Properties {
     let mut all = with(address, &[ALL], &[given]);
     all.insert("group.id".to_owned(), "vatic-admin".to_owned()); // never joined
+    // That a listener hangs up is all that shows a client with the wrong protocol.
+    all.insert("log.connection.close".to_owned(), "true".to_owned());
     all
 }
 

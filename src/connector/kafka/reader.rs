@@ -16,6 +16,8 @@ use rdkafka::types::RDKafkaErrorCode as Code;
 use super::admin::{Admin, put, ranges};
 use super::error::KafkaError;
 use super::ffi::{Batch, Client, Entry, Failure, Message, Queue, Rebalance, lock};
+use super::rights::Right;
+use super::security;
 use super::source::{Lane, Place, Shared};
 use crate::connector::{Assignment, Event, OffsetAt, Partition, Position, SourceSpec, Start};
 use crate::format::RecordsBuilder;
@@ -28,7 +30,7 @@ const MOST: usize = 8192;
 const WAIT: Duration = Duration::from_millis(250);
 /// A buffer that is full for so long pauses fetching.
 const FULL: Duration = Duration::from_millis(500);
-/// How often a source without a group looks for new partitions.
+/// How often a source without a group looks for new partitions, and whether its topics are still there.
 const GROWTH: Duration = Duration::from_secs(5);
 
 /// One partition as the thread sees it.
@@ -178,6 +180,8 @@ impl Reader {
             self.shared.filled.notify_one();
         }
         if self.spec.group.is_some() {
+            // Should it fail, whoever goes on repeats some rows, as at-least-once allows.
+            let _ = self.shared.make_sure(|_, _| true);
             // What waits for an answer would keep the group from letting us go.
             for list in std::mem::take(&mut self.revoking) {
                 let _ = self.client().unassign(&list);
@@ -230,8 +234,8 @@ impl Reader {
             if let Some(failure) = self.client().fatal() {
                 return Err(KafkaError::of(&self.admin.address, "keep the group", failure));
             }
-            if let Some(reason) = self.client().refused() {
-                return Err(KafkaError::Credentials { address: self.admin.address.clone(), reason });
+            if let Some(error) = security::refusal(self.client(), &self.admin.address) {
+                return Err(error);
             }
         }
     }
@@ -369,6 +373,8 @@ impl Reader {
                 continue;
             }
             let list = self.revoking.remove(0);
+            // As at the end; nobody else may begin there before the brokers know.
+            let _ = self.shared.make_sure(|topic, partition| list.find_partition(topic, partition).is_some());
             let elements = list.elements();
             let place = |topic: &str, partition| Some((*self.inputs.get(topic)?, partition));
             let places: Vec<Place> = elements.iter().filter_map(|e| place(e.topic(), e.partition())).collect();
@@ -489,11 +495,12 @@ impl Reader {
                 Ok(())
             }
             Code::TopicAuthorizationFailed => {
-                Err(KafkaError::of(&self.admin.address, format!("read topic \"{topic}\""), failure))
+                let request = (format!("read topic \"{topic}\""), Right::topic("Read", topic));
+                Err(KafkaError::of(&self.admin.address, request, failure))
             }
             Code::GroupAuthorizationFailed if self.spec.group.is_some() => {
                 let group = self.spec.group.clone().unwrap_or_default();
-                Err(KafkaError::of(&self.admin.address, format!("join group \"{group}\""), failure))
+                Err(KafkaError::of(&self.admin.address, super::joining(&group), failure))
             }
             // The broker does not take us as we are, and will not later.
             Code::InvalidSessionTimeout
@@ -554,18 +561,23 @@ impl Reader {
         Ok(())
     }
 
-    /// Looks for partitions that were added, for a source without a group that follows.
+    /// Looks for partitions that were added, if the source follows, and for topics that are gone, for a source without a group.
     fn grow(&mut self) -> Result<()> {
         let mut new = Vec::new();
         for (input, topic) in self.spec.topics.iter().enumerate() {
-            if topic.ends.is_some() || topic.partitions.is_some() {
+            let ended = |(place, reading): (&Place, &Reading)| place.0 != input || reading.is_done();
+            if topic.ends.is_some() && self.readings.iter().all(ended) {
                 continue;
             }
+            // librdkafka may go on asking for a deleted topic for ever.
             let partitions = match self.admin.partitions(&topic.topic) {
                 Ok(partitions) => partitions,
                 Err(KafkaError::NoTopic { topic, .. }) => return Err(KafkaError::Deleted { topic }),
                 Err(_) => return Ok(()), // the broker is away; it is asked again later
             };
+            if topic.ends.is_some() || topic.partitions.is_some() {
+                continue;
+            }
             new.extend((0..partitions).map(|p| (input, p)).filter(|place| !self.readings.contains_key(place)));
         }
         if new.is_empty() {

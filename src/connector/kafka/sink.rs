@@ -22,8 +22,9 @@ use super::error::KafkaError;
 use super::failpoint::{Step, step};
 use super::ffi::{Client, Failure, GroupMetadata, Handle, Kind};
 use super::properties::{self, Properties};
+use super::rights::Right;
 use super::source::Member;
-use super::{instance, positions};
+use super::{instance, positions, security};
 use crate::connector::{Commit, Committed, Delivery, Output, Position, Sink, SinkSpec};
 use crate::error::Result;
 use crate::format::Records;
@@ -112,6 +113,8 @@ struct Writer {
     client: Arc<Client>,
     admin: Arc<Admin>,
     group: Option<String>,
+    /// The transactional id.
+    id: Option<String>,
     transactional: bool,
     timeout: Duration,
 }
@@ -126,16 +129,20 @@ impl Writer {
         let all = [&admin.given, given];
         let limit = if id.is_some() { timeout.min(TRANSACTION) } else { timeout };
         let made = properties::producer(&admin.address, &all, id.as_deref(), limit);
-        let client = Arc::new(Client::new(Kind::Producer, &made)?);
-        if id.is_some() {
+        let client = Arc::new(security::client(Kind::Producer, &made)?);
+        if security::differs(given) {
+            security::greet(&client, &admin.address, &made)?;
+        }
+        if let Some(id) = &id {
             // A transaction that is being ended for a dead process takes a moment.
             step(&admin.address, Step::Open, || {
                 let outcome = client.init_transactions(Instant::now() + timeout);
-                outcome.map_err(|failure| KafkaError::of(&admin.address, "begin transactions", failure))
+                let request = (format!("begin transactions as \"{id}\""), Right::transactional_id(id));
+                outcome.map_err(|failure| KafkaError::of(&admin.address, request, failure))
             })?;
         }
         let transactional = id.is_some();
-        Ok(Self { topics: HashMap::new(), client, admin, group: spec.group, transactional, timeout })
+        Ok(Self { topics: HashMap::new(), client, admin, group: spec.group, id, transactional, timeout })
     }
 
     fn commit(&mut self, commit: &Commit) -> Answer<Committed> {
@@ -268,12 +275,11 @@ impl Writer {
     fn move_on(&self, positions: &[&Position], member: Option<&Member>) -> Answer<()> {
         let Some(group) = self.group.as_deref().filter(|_| !positions.is_empty()) else { return Ok(()) };
         match member {
-            // Not waited for: the next one covers it.
+            // Not waited for: the next one covers it, and the last one is made sure of when the partition goes.
             Some(member) => {
                 // Brokers ask only whether we are a member: of a partition that is another's now, the position would go back.
                 member.now(group, positions.iter().map(|p| (&p.topic, p.partition)))?;
-                let list = list(positions.iter().copied())?;
-                let outcome = member.client().commit_async(&list);
+                let outcome = member.commit_soon(positions.iter().copied())?;
                 outcome.map_err(|failure| KafkaError::of(&self.admin.address, "commit offsets", failure))
             }
             None => self.admin.set_committed(group, positions),
@@ -326,17 +332,54 @@ impl Writer {
     }
 
     fn failed(&self, failure: Failure) -> KafkaError {
-        let fatal = self.client.fatal();
-        let failure = fatal.unwrap_or(failure);
+        let failure = self.client.fatal().or_else(|| self.root(&failure)).unwrap_or(failure);
+        let failure = Failure { text: super::admin::tidy(&failure.text), ..failure };
         match (failure.code, &self.group) {
             (Code::ProducerFenced | Code::InvalidProducerEpoch | Code::Fenced, Some(group)) => {
                 KafkaError::Fenced { group: group.clone(), reason: failure.text }
             }
-            (Code::TransactionalIdAuthorizationFailed | Code::GroupAuthorizationFailed, _) => {
-                KafkaError::of(&self.admin.address, "commit", failure)
+            (Code::TransactionalIdAuthorizationFailed, _) => {
+                let id = self.id.clone().unwrap_or_default();
+                KafkaError::of(&self.admin.address, ("commit", Right::transactional_id(id)), failure)
             }
+            (Code::GroupAuthorizationFailed, group) => {
+                let group = group.clone().unwrap_or_default();
+                KafkaError::of(
+                    &self.admin.address,
+                    (format!("commit offsets of group \"{group}\""), Right::group("Read", group)),
+                    failure,
+                )
+            }
+            (Code::TopicAuthorizationFailed | Code::ClusterAuthorizationFailed, _) => match self.forbidden_topic() {
+                Some(topic) => self.may_not_write(&topic, failure),
+                None => KafkaError::of(&self.admin.address, "commit", failure),
+            },
             _ => KafkaError::Commit { address: self.admin.address.clone(), reason: failure.text },
         }
+    }
+
+    /// Why the transaction failed, where `failure` only says that it had.
+    fn root(&self, failure: &Failure) -> Option<Failure> {
+        let follows = matches!(failure.code, Code::State | Code::PurgeQueue | Code::PurgeInflight);
+        // In a transaction that has failed, and only there, librdkafka answers this with the reason; it begins nothing.
+        let reason = if self.transactional && follows { self.client.begin().err()? } else { return None };
+        (reason.code != Code::State).then_some(reason)
+    }
+
+    /// The topic that brokers kept out of the transaction; librdkafka tells its name in words only.
+    fn forbidden_topic(&self) -> Option<String> {
+        let about = |note: &String| {
+            // Others of the same request are only said to be left alone.
+            let (_, rest) =
+                note.contains("authorization failed").then_some(note)?.split_once("Failed to add partition \"")?;
+            Some(rest.split_once('"')?.0.to_owned())
+        };
+        self.client.notes().iter().rev().find_map(about)
+    }
+
+    fn may_not_write(&self, topic: &str, failure: Failure) -> KafkaError {
+        let request = (format!("write topic \"{topic}\""), Right::topic("Write", topic));
+        KafkaError::of(&self.admin.address, request, failure)
     }
 
     fn refused(&self, output: &Output, failure: Failure) -> KafkaError {
@@ -345,9 +388,7 @@ impl Writer {
 
     fn undelivered(&self, topic: &str, failure: Failure) -> KafkaError {
         match failure.code {
-            Code::TopicAuthorizationFailed => {
-                KafkaError::of(&self.admin.address, format!("write topic \"{topic}\""), failure)
-            }
+            Code::TopicAuthorizationFailed => self.may_not_write(topic, failure),
             Code::MessageSizeTooLarge
             | Code::InvalidMessage
             | Code::InvalidMessageSize
@@ -356,7 +397,11 @@ impl Writer {
             | Code::UnsupportedCompressionType
             | Code::PolicyViolation => KafkaError::Rejected { topic: topic.to_owned(), reason: failure.text },
             // A record was purged because the transaction had failed: its own reason is the one to tell.
-            _ if self.client.fatal().is_some() => self.failed(failure),
+            _ if let Some(cause) = self.client.fatal().or_else(|| self.root(&failure)) => match cause.code {
+                // Who may write nothing at all gets no producer's id either.
+                Code::ClusterAuthorizationFailed => self.may_not_write(topic, cause),
+                _ => self.failed(failure),
+            },
             _ => {
                 let reason = format!("topic \"{topic}\": {}", failure.text);
                 KafkaError::Commit { address: self.admin.address.clone(), reason }
@@ -370,6 +415,9 @@ impl Writer {
         // A partition that is not there may have been added since.
         if self.topics.get(topic).is_none_or(|known| *partition >= known.partitions) {
             let found = self.admin.need_topic(topic)?;
+            if found.config.is_empty() {
+                return Err(self.admin.hides_settings(topic));
+            }
             let known = Known {
                 handle: Handle::new(&self.client, topic).map_err(|failure| self.failed(failure))?,
                 partitions: found.partitions,

@@ -10,9 +10,10 @@ use std::sync::{Arc, Condvar, Mutex};
 use async_trait::async_trait;
 use tokio::sync::Notify;
 
+use super::admin::list;
 use super::error::KafkaError;
-use super::ffi::{Client, GroupMetadata, Queue, lock};
-use crate::connector::{Chunk, Cut, Event, Limit, Membership, Partition, Rows, Source};
+use super::ffi::{Client, GroupMetadata, Outcome, Queue, lock};
+use crate::connector::{Chunk, Cut, Event, Limit, Membership, Partition, Position, Rows, Source};
 use crate::error::Result;
 use crate::format::Records;
 
@@ -50,7 +51,26 @@ pub(super) struct Shared {
     pub room: Condvar,
     pub filled: Notify,
     pub owned: Mutex<Owned>,
+    /// Positions that librdkafka was told to commit and nobody waited for; the newest of each partition.
+    pub unsure: Mutex<BTreeMap<(Arc<str>, Partition), Position>>,
     pub client: Arc<Client>,
+}
+
+impl Shared {
+    /// Commits once more, and waits, what was committed without waiting, of partitions that are `leaving`.
+    pub(super) fn make_sure(&self, leaving: impl Fn(&str, Partition) -> bool) -> Outcome<()> {
+        let gone: BTreeMap<(Arc<str>, Partition), Position> = {
+            let mut unsure = lock(&self.unsure);
+            let (gone, stay) =
+                std::mem::take(&mut *unsure).into_iter().partition(|((topic, partition), _)| leaving(topic, *partition));
+            *unsure = stay;
+            gone
+        };
+        match list(gone.values()) {
+            Ok(list) if !gone.is_empty() => self.client.commit_now(&list),
+            _ => Ok(()),
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -245,9 +265,16 @@ impl Member {
         }
     }
 
-    /// The consumer, to commit through it.
-    pub(super) fn client(&self) -> &Arc<Client> {
-        &self.shared.client
+    /// Commits positions without waiting for the answer.
+    pub(super) fn commit_soon<'p>(
+        &self,
+        positions: impl Iterator<Item = &'p Position> + Clone,
+    ) -> std::result::Result<Outcome<()>, KafkaError> {
+        let list = list(positions.clone())?;
+        // Noted first: whoever lets a partition go in between makes sure of it.
+        let mut unsure = lock(&self.shared.unsure);
+        unsure.extend(positions.map(|p| ((Arc::clone(&p.topic), p.partition), p.clone())));
+        Ok(self.shared.client.commit_async(&list))
     }
 }
 

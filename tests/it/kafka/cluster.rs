@@ -73,6 +73,11 @@ impl Cluster {
 
     /// The same with further settings (lines of `server.properties`).
     pub fn start_with(count: usize, settings: &str) -> Self {
+        Self::start_as(count, settings, &[])
+    }
+
+    /// The same with arguments for Kafka's `format` tool. In settings, `{port}` and `{controller}` are the node's ports.
+    pub fn start_as(count: usize, settings: &str, format: &[&str]) -> Self {
         let jars = jars();
         let cache = cache();
         let directory = tempfile::Builder::new().prefix("vatic-kafka-test-").tempdir().unwrap().keep();
@@ -108,17 +113,19 @@ impl Cluster {
                 voters = voters.join(","),
                 data = data.display(),
             );
+            let text = text.replace("{port}", &port.to_string()).replace("{controller}", &controller.to_string());
             let config = home.join("server.properties");
             fs::write(&config, text).unwrap();
-            let format = Command::new("java")
+            let formatted = Command::new("java")
                 .args(["-Xmx128m", "-cp"])
                 .arg(format!("{}/*", jars.display()))
                 .args(["kafka.tools.StorageTool", "format", "-t", "MkU3OEVBNTcwNTJENDM2Qk", "-c"])
                 .arg(&config)
                 .arg("-g")
+                .args(format)
                 .output()
                 .unwrap();
-            assert!(format.status.success(), "{}", String::from_utf8_lossy(&format.stderr));
+            assert!(formatted.status.success(), "{}", String::from_utf8_lossy(&formatted.stderr));
             let log = cache.join("logs").join(format!("{}-{}-{}.log", std::process::id(), port, n + 1));
             cluster.nodes.push(Node { directory: home, port, log, guard: None });
         }

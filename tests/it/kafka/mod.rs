@@ -2,8 +2,12 @@
 //!
 //! ```text
 //! jars ─► cluster     Maven's jars, brokers on free loopback ports
+//! outside             Kafka's own Java clients, certificates
 //! cli                 what people see on the command line
+//! limits              large records, deleted topics, at least once
 //! members             whose partitions are whose
+//! registry            the model topic, and other publishers
+//! security            TLS, passwords, rights
 //! trial ─► trouble    a job whose processes and brokers are killed: each row once
 //!       ─► points     a job that dies or fails before and after every step of a commit
 //!       ─► witness    Kafka's own consumer reads what came out ─► verdict
@@ -16,9 +20,13 @@
 mod cli;
 pub mod cluster;
 mod jars;
+mod limits;
 mod members;
+mod outside;
 #[cfg(debug_assertions)]
 mod points;
+mod registry;
+mod security;
 mod trial;
 mod trouble;
 mod verdict;
