@@ -249,7 +249,7 @@ impl Session {
     }
 }
 
-async fn ensure_dead_letters(broker: &Arc<dyn Broker>) -> Result<()> {
+pub(super) async fn ensure_dead_letters(broker: &Arc<dyn Broker>) -> Result<()> {
     let week = Duration::from_secs(7 * 24 * 3600).as_millis();
     let config = BTreeMap::from([
         ("retention.ms".to_owned(), week.to_string()),

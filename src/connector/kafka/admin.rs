@@ -19,6 +19,8 @@ type Result<T> = std::result::Result<T, KafkaError>;
 
 /// How long one question may take.
 const WAIT: Duration = Duration::from_secs(10);
+/// How long a glance may take.
+const GLANCE: Duration = Duration::from_secs(2);
 /// How long the same question is asked again.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How long a group's undecided transaction is waited for: brokers end it after its timeout, and look every 10 s.
@@ -83,6 +85,12 @@ impl Admin {
             Some(found) => Ok(found.partitions),
             None => Err(no_topic(topic, &all)),
         }
+    }
+
+    /// How many partitions a topic has, for those who look again and again: one question, not repeated, with an early end.
+    pub(super) fn glance(&self, topic: &str) -> Result<Option<i32>> {
+        let all = self.client.topics(GLANCE).map_err(|failure| self.failed("list its topics", failure))?;
+        Ok(all.iter().find(|t| t.name == topic).map(|found| found.partitions))
     }
 
     /// All topics but Kafka's own, by name.

@@ -9,11 +9,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use vatic::connector::Broker;
+use vatic::connector::{Broker, SinkSpec};
 
 use super::cluster::Cluster;
 use super::start;
-use crate::conformance::{output, read_all, sink, texts, topic, values};
+use crate::conformance::{output, read_all, texts, topic, values};
 use crate::harness::{Place, Running};
 
 /// Sessions that end soon, so that a dead process's partitions are taken over within the test's patience.
@@ -76,7 +76,9 @@ impl Trial {
         let (broker, input) = (Arc::clone(&self.broker), self.input.clone());
         let (produced, enough) = (Arc::clone(&self.produced), Arc::clone(&self.enough));
         self.producer = Some(tokio::spawn(async move {
-            let mut writer = sink(&broker, None).await;
+            // It outlives what is done to brokers.
+            let patient = SinkSpec { timeout: Some(Duration::from_secs(120)), ..SinkSpec::default() };
+            let mut writer = broker.sink(patient).await.unwrap();
             let mut next = 0;
             while !enough.load(Ordering::Relaxed) {
                 let outputs = (0..8).map(|partition| {
