@@ -8,7 +8,8 @@
 //! ```
 //!
 //! The seed of a trouble is printed; `VATIC_SEED` gives another, `VATIC_KILLS` how often something happens to a process,
-//! `VATIC_BROKER_KILLS` how often to a broker, `VATIC_TEST_PAUSE` how many seconds one stands still. `VATIC_TEST_KAFKA=off` leaves out all that needs Java and Maven.
+//! `VATIC_BROKER_KILLS` how often to a broker, `VATIC_TEST_PAUSE` how many seconds one stands still. `VATIC_TEST_KAFKA=off` leaves
+//! out all that needs Java and Maven.
 //! To add a subject: a file here and its `mod` line.
 
 mod brokers;
