@@ -223,9 +223,12 @@ impl Reader {
             }
             self.convert(&batch)?;
             self.finish();
-            if self.spec.group.is_none() && grown.elapsed() > GROWTH {
+            if grown.elapsed() > GROWTH {
                 grown = Instant::now();
-                self.grow()?;
+                self.client().revive();
+                if self.spec.group.is_none() {
+                    self.grow()?;
+                }
             }
             if let Some(failure) = self.client().fatal() {
                 return Err(KafkaError::of(&self.admin.address, "keep the group", failure));

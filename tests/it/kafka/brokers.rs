@@ -16,7 +16,7 @@ use rdkafka::producer::{BaseProducer, Producer};
 use vatic::connector::{Commit, Position};
 
 use super::cluster::{self, Cluster};
-use super::trial::{Trial, number};
+use super::trial::{PATIENCE, Trial, number};
 use super::{ok, start};
 use crate::conformance::{output, sink, topic, values, write};
 use crate::harness::{Ended, Place, until};
@@ -185,10 +185,11 @@ async fn the_only_broker_stands_still() {
     assert!(trial.broker.delete_topic("vatic-dead-letters").await.unwrap());
     write(&trial.broker, vec![output(&trial.input, 0, values(["poison 5"]))]).await;
     let [mut job] = jobs;
-    until("the topic to be made again", || {
-        start(&trial.place, &trial.address, &["consume", "vatic-dead-letters"]).end().out.contains("poison 5")
-    });
-    assert!(!job.has_ended(), "{}", job.err());
+    let begun = Instant::now();
+    while !start(&trial.place, &trial.address, &["consume", "vatic-dead-letters"]).end().out.contains("poison 5") {
+        assert!(!job.has_ended() && begun.elapsed() < PATIENCE, "no dead letter came; the job said:\n{}", job.err());
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
     println!("after all that the job had said:\n{}", job.err());
     assert_eq!(job.stop(Signal::SIGTERM).code, 143);
 }
