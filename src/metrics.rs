@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 
@@ -14,6 +14,8 @@ pub struct JobMetrics {
     rows_out: AtomicU64,
     epochs: AtomicU64,
     commits: AtomicU64,
+    /// When the commit that is on its way began.
+    committing: Mutex<Option<Instant>>,
     bad: Mutex<BTreeMap<&'static str, u64>>,
     dead_letters: AtomicU64,
     /// `None` only if the histogram's constant bounds were refused.
@@ -29,6 +31,7 @@ impl Default for JobMetrics {
             rows_out: AtomicU64::new(0),
             epochs: AtomicU64::new(0),
             commits: AtomicU64::new(0),
+            committing: Mutex::default(),
             bad: Mutex::default(),
             dead_letters: AtomicU64::new(0),
             // Microseconds from 1 to a minute, to two digits; longer ones count as a minute.
@@ -97,13 +100,31 @@ impl JobMetrics {
     pub fn dead_letters(&self, written: u64) {
         self.dead_letters.fetch_add(written, Relaxed);
     }
-    /// Counts a commit.
-    pub fn commit(&self) {
-        self.commits.fetch_add(1, Relaxed);
+    /// Notes that a commit is on its way.
+    pub fn commit_begins(&self) {
+        *lock(&self.committing) = Some(Instant::now());
+    }
+    /// Notes that the commit on its way has ended, and counts it if it was made.
+    pub fn commit_ends(&self, made: bool) {
+        *lock(&self.committing) = None;
+        self.commits.fetch_add(u64::from(made), Relaxed);
+    }
+    /// How long the commit on its way has had no answer; `None` if there is none.
+    #[must_use]
+    pub fn commit_waits(&self) -> Option<Duration> {
+        lock(&self.committing).map(|began| began.elapsed())
     }
     /// Notes how far a partition (source, topic, partition) is behind its end.
     pub fn lag(&self, partition: (usize, usize, i32), records: u64) {
         lock(&self.lag).insert(partition, records);
+    }
+    /// Forgets a partition (source, topic, partition) that another process reads from now on.
+    pub fn let_go(&self, partition: (usize, usize, i32)) {
+        lock(&self.lag).remove(&partition);
+    }
+    /// Forgets all partitions: a new attempt begins with none.
+    pub fn let_all_go(&self) {
+        lock(&self.lag).clear();
     }
     /// Notes the versions that an epoch used.
     pub fn models<'a>(&self, used: impl IntoIterator<Item = (&'a String, &'a u64)>) {

@@ -123,6 +123,16 @@ pub trait Broker: Debug + Send + Sync + 'static {
     async fn topics(&self) -> Result<Vec<Topic>>;
     /// The topic called `name`; `None` if there is none.
     async fn topic(&self, name: &str) -> Result<Option<Topic>>;
+    /// How many partitions the topic called `name` has; `None` if there is none. For those who look again and again: it is asked
+    /// once, and not for long.
+    async fn partitions(&self, name: &str) -> Result<Option<Partition>> {
+        Ok(self.topic(name).await?.map(|topic| topic.partitions))
+    }
+    /// The longest time between two looks for something that is not there yet, or may have changed: cheap questions are asked
+    /// often, those over a network seldom.
+    fn look_again(&self) -> Duration {
+        Duration::from_millis(50)
+    }
     /// Creates a topic; `false` if there is one of that name (which is left as it is).
     ///
     /// # Errors

@@ -5,13 +5,14 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use datafusion::execution::TaskContext;
 use datafusion::physical_plan::ExecutionPlan;
 use tokio::sync::watch;
 
 use crate::connector::{Broker, OffsetAt, SinkSpec};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::metrics::JobMetrics;
 use crate::model::Registry;
 use crate::sql::table::Leaf;
@@ -104,6 +105,13 @@ impl Blueprint {
     /// # Errors
     /// Whatever keeps sources or sink from being opened.
     pub async fn again(&self) -> Result<Driver> {
+        let inputs = self.tables.iter().filter_map(|table| table.kafka()).map(|kafka| &*kafka.topic);
+        for topic in inputs.chain([&*self.write.table.topic]) {
+            self.still_there(topic).await?;
+        }
+        if self.policy.dead_letters.is_some() {
+            super::insert::ensure_dead_letters(&self.broker).await?;
+        }
         let inputs = Inputs {
             tables: self.tables.clone(),
             group: self.sink.group.clone(),
@@ -113,5 +121,21 @@ impl Blueprint {
             budget: share_budget(self.budget, 0).0,
         };
         self.driver(inputs.open(&self.broker).await?).await
+    }
+
+    /// Fails if a topic was deleted under the job. A broker that has just come back may not know of all topics yet, so that is not
+    /// believed at once.
+    async fn still_there(&self, topic: &str) -> Result<()> {
+        const LOOKS: u32 = 10;
+        for look in 0..LOOKS {
+            if look > 0 {
+                tokio::time::sleep(Duration::from_millis(300)).await;
+            }
+            if self.broker.topic(topic).await?.is_some() {
+                return Ok(());
+            }
+        }
+        let error = Error::external(format!("topic \"{topic}\" was deleted while the job ran"));
+        Err(error.hint("Create the topic again and start the job again; RESET JOB forgets its positions in the old one."))
     }
 }

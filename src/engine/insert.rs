@@ -248,7 +248,7 @@ impl Session {
 }
 
 /// The topic of dead letters, created where there is none.
-async fn ensure_dead_letters(broker: &Arc<dyn Broker>) -> Result<Topic> {
+pub(super) async fn ensure_dead_letters(broker: &Arc<dyn Broker>) -> Result<Topic> {
     let week = Duration::from_secs(7 * 24 * 3600).as_millis();
     let config = BTreeMap::from([
         ("retention.ms".to_owned(), week.to_string()),

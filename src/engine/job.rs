@@ -15,6 +15,7 @@ use crate::model::UseGuard;
 use crate::stream::driver::{Driver, End, EpochReport, Observer};
 
 use super::blueprint::Blueprint;
+use super::lookout;
 use super::notices::Notices;
 
 /// How a job is.
@@ -75,7 +76,14 @@ impl Job {
     /// How it is.
     #[must_use]
     pub fn status(&self) -> JobStatus {
-        self.status.borrow().clone()
+        let status = self.status.borrow().clone();
+        match (&status, self.metrics.commit_waits()) {
+            // The loop is well; what it waits for is not.
+            (JobStatus::Running, Some(waited)) if waited >= lookout::SHOWN => {
+                JobStatus::Waiting(lookout::waiting_text(waited))
+            }
+            _ => status,
+        }
     }
     /// What it has counted.
     #[must_use]
@@ -187,7 +195,10 @@ pub fn start(
                 ready = ready => ready?,
             }
             status.send_replace(JobStatus::Running);
-            persist(driver, &blueprint, &status, stopped).await
+            tokio::select! {
+                end = persist(driver, &blueprint, &status, stopped) => end,
+                never = lookout::keep(&blueprint) => match never {},
+            }
         };
         // They hold for as long as the query runs.
         let uses = uses;

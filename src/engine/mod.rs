@@ -10,6 +10,7 @@ mod blueprint;
 mod explain;
 mod insert;
 pub mod job;
+mod lookout;
 pub mod models;
 mod notices;
 mod plan;

@@ -11,7 +11,7 @@ use std::time::Duration;
 use arrow::array::{Array, BinaryArray};
 use async_trait::async_trait;
 use bytes::Bytes;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use crate::connector::{
     Broker, Chunk, Commit, Event, Limit, NewTopic, OffsetAt, Output, Rows, SinkSpec, SourceSpec, Start, Topic, TopicSource,
@@ -34,6 +34,8 @@ pub struct Models {
     feed: tokio::task::JoinHandle<()>,
     /// What keeps the feed from reading, while something does.
     trouble: watch::Receiver<Option<Error>>,
+    /// Rings when the topic was seen to be there.
+    made: Arc<Notify>,
 }
 
 /// A published version, as `vatic publish` prints it.
@@ -78,8 +80,10 @@ impl Models {
         let numbering = found.as_ref().map_or(Numbering::Dense, |topic| Numbering::of(&topic.config));
         let registry = Registry::new(topic, numbering, fetch);
         let (tell, trouble) = watch::channel(None);
-        let feed = tokio::spawn(follow(Arc::clone(&broker), topic.to_owned(), Arc::clone(&registry), tell));
-        Ok(Arc::new(Self { broker, topic: topic.to_owned(), registry, feed, trouble }))
+        let made = Arc::new(Notify::new());
+        let (held, rung) = (Arc::clone(&registry), Arc::clone(&made));
+        let feed = tokio::spawn(follow(Arc::clone(&broker), topic.to_owned(), held, tell, rung));
+        Ok(Arc::new(Self { broker, topic: topic.to_owned(), registry, feed, trouble, made }))
     }
 
     /// The registry.
@@ -101,6 +105,7 @@ impl Models {
     pub async fn caught_up(&self) -> Result<()> {
         let Some(found) = self.broker.topic(&self.topic).await? else { return Ok(()) };
         check_partitions(&found)?;
+        self.made.notify_one();
         match self.broker.offsets(&self.topic, OffsetAt::Latest).await?.first() {
             Some(end) => self.read_to(*end).await,
             None => Ok(()),
@@ -127,6 +132,7 @@ impl Models {
     pub async fn ensure_topic(&self) -> Result<bool> {
         if let Some(found) = self.broker.topic(&self.topic).await? {
             check_partitions(&found)?;
+            self.made.notify_one();
             return Ok(false);
         }
         let config = [
@@ -137,7 +143,9 @@ impl Models {
         ];
         let config: BTreeMap<String, String> = config.into_iter().map(|(k, v)| (k.to_owned(), v)).collect();
         let topic = NewTopic { name: self.topic.clone(), partitions: Some(1), replication: None, config };
-        self.broker.create_topic(&topic).await
+        let created = self.broker.create_topic(&topic).await?;
+        self.made.notify_one();
+        Ok(created)
     }
 
     /// Publishes the model file `bytes` as a new version of `name`, unless the newest version has the same bytes.
@@ -237,11 +245,19 @@ fn check_partitions(topic: &Topic) -> Result<()> {
 
 /// Reads the model topic for as long as the engine lives. Trouble with the broker is waited out: versions that are loaded go
 /// on serving.
-async fn follow(broker: Arc<dyn Broker>, topic: String, registry: Arc<Registry>, trouble: watch::Sender<Option<Error>>) {
-    let mut next = 0;
+async fn follow(
+    broker: Arc<dyn Broker>,
+    topic: String,
+    registry: Arc<Registry>,
+    trouble: watch::Sender<Option<Error>>,
+    made: Arc<Notify>,
+) {
+    const FIRST: Duration = Duration::from_millis(50);
+    let (mut next, mut pause) = (0, FIRST);
     loop {
         match broker.topic(&topic).await {
             Ok(Some(found)) => {
+                pause = FIRST;
                 registry.set_numbering(Numbering::of(&found.config));
                 let done = match check_partitions(&found) {
                     Ok(()) => read(&broker, &topic, &registry, &mut next, &trouble).await,
@@ -252,7 +268,11 @@ async fn follow(broker: Arc<dyn Broker>, topic: String, registry: Arc<Registry>,
                 }
                 tokio::time::sleep(Duration::from_millis(500)).await;
             }
-            Ok(None) => tokio::time::sleep(Duration::from_millis(50)).await,
+            Ok(None) => {
+                // Whoever makes the topic in this process says so; another process's is found a little later.
+                let _ = tokio::time::timeout(pause, made.notified()).await;
+                pause = broker.look_again().min(pause * 2);
+            }
             Err(error) => {
                 trouble.send_replace(Some(error));
                 tokio::time::sleep(Duration::from_millis(500)).await;

@@ -20,7 +20,7 @@ use crate::sql::table::Reading;
 use crate::sql::{MetadataColumn, TableDefinition, TableOptions};
 use crate::stream::scan::{LeftOut, OpenSource};
 use crate::stream::table::{BadRecords, ColumnSource, Metadata, TopicTable};
-use crate::stream::write::WriteSpec;
+use crate::stream::write::{Partitions, WriteSpec};
 
 /// A table with its options read.
 #[derive(Debug, Clone)]
@@ -123,7 +123,7 @@ impl Table {
             table: Arc::clone(&self.rows),
             key_columns: kafka.key_columns.iter().map(index).collect::<Result<_>>()?,
             key_format: kafka.key_format.map(format).transpose()?,
-            partitions: topic.partitions,
+            partitions: Partitions::new(topic.partitions),
             partitioner: kafka.partitioner,
             max_message_bytes: topic.max_message_bytes(),
         })

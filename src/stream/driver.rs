@@ -193,11 +193,13 @@ impl Driver {
     /// hung up is none ([`End::Stopped`]).
     pub async fn run(mut self) -> Result<End> {
         let mut run = Run::default();
+        self.metrics.let_all_go();
         let end = AssertUnwindSafe(self.drive(&mut run)).catch_unwind().await;
         // A commit on its way ends before the inputs are let go: whoever takes over must find the positions that it commits.
         // How it ends is the successor's business; what ended this run comes first.
         if run.in_flight.is_some() {
-            let _ = wait(&mut run.in_flight).await;
+            let made = matches!(wait(&mut run.in_flight).await, Ok((_, Ok(_))));
+            self.metrics.commit_ends(made);
         }
         end.unwrap_or_else(|panic| resume_unwind(panic))
     }
@@ -238,15 +240,16 @@ impl Driver {
                 }
                 self.assigned(run, input, &assignments).await?;
             }
-            Event::Revoked(_) => {
+            Event::Revoked(places) => {
                 self.flush(run).await?;
                 self.inputs[input].source.release().await?;
+                places.into_iter().for_each(|(topic, partition)| self.metrics.let_go((input, topic, partition)));
             }
             // What is pending holds rows of partitions that another process works on by now: none of it may be written.
             Event::Lost(_) => {
-                return Err(Error::external("this process was taken for dead and its partitions went to another one")
-                    .hint("Start it again: it goes on from what was committed.")
-                    .transient());
+                let what = "this process and its group lost sight of each other (it stood still, or the broker did not answer); \
+                            its partitions may be another process's by now";
+                return Err(Error::external(what).hint("Start it again: it goes on from what was committed.").transient());
             }
         }
         Ok(None)
@@ -418,6 +421,7 @@ impl Driver {
         }
         if let Some(mut sink) = self.sink.take() {
             let commit = run.pending.take();
+            self.metrics.commit_begins();
             run.in_flight = Some(tokio::spawn(async move {
                 let result = sink.commit(commit).await;
                 (sink, result)
@@ -427,9 +431,9 @@ impl Driver {
 
     fn committed(&mut self, run: &mut Run, done: Result<(Box<dyn Sink>, Result<Committed>)>) -> Result<()> {
         run.in_flight = None;
+        self.metrics.commit_ends(matches!(done, Ok((_, Ok(_)))));
         let (sink, result) = done?;
         result?;
-        self.metrics.commit();
         self.sink = Some(sink);
         Ok(())
     }

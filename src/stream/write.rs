@@ -3,6 +3,7 @@
 //! Rows that go from one input to one output partition keep their order: a batch is split, never sorted.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, Ordering};
 
 use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, Int64Array, MapArray, RecordBatch, UInt32Array};
 use arrow::compute::{cast, take};
@@ -26,6 +27,27 @@ pub enum Partitioner {
     RoundRobin,
 }
 
+/// How many partitions a topic has, as far as is known: more may be added while it is written. Clones share the number.
+#[derive(Debug, Clone)]
+pub struct Partitions(Arc<AtomicI32>);
+
+impl Partitions {
+    /// So many, for now.
+    #[must_use]
+    pub fn new(count: Partition) -> Self {
+        Self(Arc::new(AtomicI32::new(count)))
+    }
+    /// How many; at least 1.
+    #[must_use]
+    pub fn get(&self) -> Partition {
+        self.0.load(Ordering::Relaxed).max(1)
+    }
+    /// Notes that there are `count`; whether that is more than before. A topic never has fewer.
+    pub fn grow(&self, count: Partition) -> bool {
+        self.0.fetch_max(count, Ordering::Relaxed) < count
+    }
+}
+
 /// What a writer needs to know of its topic.
 #[derive(Debug, Clone)]
 pub struct WriteSpec {
@@ -35,8 +57,8 @@ pub struct WriteSpec {
     pub key_columns: Vec<usize>,
     /// The key's format.
     pub key_format: Option<&'static dyn Format>,
-    /// How many partitions the topic has.
-    pub partitions: Partition,
+    /// How many partitions the topic has. From the batch on that follows a growth, rows go to the new ones too.
+    pub partitions: Partitions,
     /// How rows are spread over them.
     pub partitioner: Partitioner,
     /// The largest record the topic takes, in bytes.
@@ -163,7 +185,7 @@ impl TopicWriter {
 
     fn split(&mut self, records: Records) -> Result<Vec<Output>> {
         let topic = Arc::clone(self.topic());
-        let partitions = self.spec.partitions.max(1);
+        let partitions = self.spec.partitions.get();
         if partitions == 1 {
             return Ok(vec![Output { topic, partition: 0, records }]);
         }

@@ -15,6 +15,7 @@ mod harness;
 mod jobs;
 mod kafka;
 mod letters;
+mod lookout;
 mod models;
 mod models_cli;
 mod queries;

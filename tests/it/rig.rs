@@ -150,6 +150,12 @@ pub struct Script {
     pub begun: AtomicUsize,
     /// Commits that ended.
     pub ended: AtomicUsize,
+    /// After so many cuts another process takes partition 0 of the first topic, and nothing more comes.
+    pub revokes_after: Option<usize>,
+    /// How often it was asked for a topic.
+    pub asked: AtomicUsize,
+    /// As [`Broker::look_again`]; zero: the embedded broker's.
+    pub look_again: Duration,
 }
 
 /// A broker whose jobs suffer as a script says.
@@ -168,7 +174,11 @@ impl Broker for Scripted {
         self.broker.topics().await
     }
     async fn topic(&self, name: &str) -> Result<Option<Topic>> {
+        self.script.asked.fetch_add(1, Ordering::SeqCst);
         self.broker.topic(name).await
+    }
+    fn look_again(&self) -> Duration {
+        if self.script.look_again.is_zero() { self.broker.look_again() } else { self.script.look_again }
     }
     async fn create_topic(&self, topic: &NewTopic) -> Result<bool> {
         self.broker.create_topic(topic).await
@@ -209,6 +219,14 @@ impl Source for ScriptedSource {
     async fn next(&mut self, limit: Limit) -> Result<Event> {
         if self.script.source_fails.is_some_and(|after| self.made >= after) {
             return Err(Error::external("the script ends the source"));
+        }
+        match self.script.revokes_after {
+            Some(after) if self.made == after => {
+                self.made += 1;
+                return Ok(Event::Revoked(vec![(0, 0)]));
+            }
+            Some(after) if self.made > after => return std::future::pending().await,
+            _ => {}
         }
         let rows = match self.script.cuts.as_slice() {
             [] => limit.rows,

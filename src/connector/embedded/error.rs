@@ -217,9 +217,7 @@ impl EmbeddedError {
 impl Explain for EmbeddedError {
     fn kind(&self) -> ErrorKind {
         match self {
-            Self::NoTopic { .. } | Self::NoPartition { .. } | Self::GroupBusy { .. } | Self::Deleted { .. } => {
-                ErrorKind::User
-            }
+            Self::NoTopic { .. } | Self::NoPartition { .. } | Self::GroupBusy { .. } => ErrorKind::User,
             Self::OutOfRange { asked: true, .. } => ErrorKind::User,
             Self::OutOfRange { .. } | Self::TooLarge { .. } | Self::NoKey { .. } => ErrorKind::Data,
             Self::Misuse(_) => ErrorKind::Internal,

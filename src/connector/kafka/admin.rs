@@ -21,6 +21,11 @@ type Result<T> = std::result::Result<T, KafkaError>;
 
 /// How long one question may take.
 const WAIT: Duration = Duration::from_secs(10);
+/// How long the first try at a question to one certain broker (a leader, a coordinator) may take; each further one twice as long.
+/// One that has died is waited for in vain until then, and its successor is found by asking anew.
+const FIRST_WAIT: Duration = Duration::from_secs(2);
+/// How long a glance may take.
+const GLANCE: Duration = Duration::from_secs(2);
 /// How long the same question is asked again.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How long a group's undecided transaction is waited for: brokers end it after its timeout, and look every 10 s.
@@ -83,6 +88,12 @@ impl Admin {
             // It is not there, or its name cannot be one.
             _ => Ok(()),
         }
+    }
+
+    /// How many partitions a topic has, for those who look again and again: one question, not repeated, with an early end.
+    pub(super) fn glance(&self, topic: &str) -> Result<Option<i32>> {
+        let all = self.client.topics(GLANCE).map_err(|failure| self.failed("list its topics", failure))?;
+        Ok(all.iter().find(|t| t.name == topic).map(|found| found.partitions))
     }
 
     /// All topics but Kafka's own, by name.
@@ -204,8 +215,9 @@ impl Admin {
         for (topic, partition) in wanted {
             put(&mut asked, topic, *partition, spec, "")?;
         }
+        let mut wait = FIRST_WAIT;
         let answers = retry(PATIENCE, || {
-            let answers = self.client.offsets(&asked, WAIT)?;
+            let answers = self.client.offsets(&asked, longer(&mut wait))?;
             settled(answers)
         })
         .map_err(|failure| self.failed("tell the offsets of its topics", failure))?;
@@ -235,7 +247,8 @@ impl Admin {
                 Some(asked)
             }
         };
-        let answer = retry(UNDECIDED, || match self.client.committed(group, of.as_ref(), WAIT) {
+        let mut wait = FIRST_WAIT;
+        let answer = retry(UNDECIDED, || match self.client.committed(group, of.as_ref(), longer(&mut wait)) {
             Ok(entries) => settled(entries),
             Err(failure) if failure.code == Code::GroupIdNotFound => Ok(Vec::new()),
             Err(failure) => Err(failure),
@@ -285,6 +298,11 @@ fn settled(entries: Vec<Entry>) -> Outcome<Vec<Entry>> {
         None => Ok(entries),
         Some(failure) => Err(failure),
     }
+}
+
+/// This wait, the next being twice as long.
+fn longer(wait: &mut Duration) -> Duration {
+    std::mem::replace(wait, WAIT.min(*wait * 2))
 }
 
 /// Asks again while the answer is "not yet".

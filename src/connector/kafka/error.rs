@@ -246,8 +246,7 @@ impl Explain for KafkaError {
             | Self::BadTopic { .. }
             | Self::NoTopic { .. }
             | Self::NoPartition { .. }
-            | Self::GroupBusy { .. }
-            | Self::Deleted { .. } => ErrorKind::User,
+            | Self::GroupBusy { .. } => ErrorKind::User,
             Self::OutOfRange { asked: true, .. } => ErrorKind::User,
             Self::OutOfRange { .. } | Self::TooLarge { .. } | Self::NoKey { .. } | Self::Rejected { .. } => ErrorKind::Data,
             Self::Misuse(_) => ErrorKind::Internal,
@@ -324,7 +323,9 @@ impl Explain for KafkaError {
                     None => create,
                 }
             }
-            Self::Deleted { .. } => "Create the topic again, then start the query again.".to_owned(),
+            Self::Deleted { .. } => {
+                "Create the topic again and start the query again; RESET JOB forgets a job's positions in the old one.".to_owned()
+            }
             Self::NoPartition { last, .. } => format!("Name partitions from 0 to {last}."),
             Self::TooLarge { limit, .. } => {
                 format!(

@@ -275,6 +275,8 @@ pub(super) struct TopicMetadata {
 pub(super) struct Client {
     rk: NonNull<sys::rd_kafka_t>,
     hooks: Arc<Hooks>,
+    /// `bootstrap.servers`
+    address: CString,
 }
 
 // Sound: librdkafka's functions may be called from any thread at once, as its documentation says.
@@ -341,7 +343,8 @@ impl Client {
                 sys::rd_kafka_conf_destroy(conf);
                 return Err(BadProperty::Invalid(text(reason.as_ptr())));
             };
-            let client = Self { rk, hooks };
+            let address = properties.get("bootstrap.servers").and_then(|address| c_string(address).ok()).unwrap_or_default();
+            let client = Self { rk, hooks, address };
             let _ = check_error(sys::rd_kafka_sasl_background_callbacks_enable(rk.as_ptr()));
             if kind == Kind::Consumer {
                 sys::rd_kafka_poll_set_consumer(rk.as_ptr());
@@ -358,6 +361,19 @@ impl Client {
     pub(super) fn poll(&self, wait: Duration) {
         // Sound: the callbacks only touch the hooks.
         unsafe { sys::rd_kafka_poll(self.ptr(), millis(wait)) };
+    }
+
+    /// Begins anew at the address that was given, if librdkafka knows no broker any more. A broker that has just come back from a long
+    /// pause may answer that there is none, not even itself, and then librdkafka drops all it knows, the given ones too
+    /// (`rd_kafka_metadata_decommission_unavailable_brokers`), and is mute for ever. Costs nothing while all is well.
+    pub(super) fn revive(&self) {
+        // Sound: both may be called from any thread; the list is copied. Without a wait the first only reads what is known. A broker
+        // that is known already is not added again.
+        unsafe {
+            if sys::rd_kafka_controllerid(self.ptr(), 0) < 0 {
+                sys::rd_kafka_brokers_add(self.ptr(), self.address.as_ptr());
+            }
+        }
     }
 
     /// The newest complaint of librdkafka's own.
@@ -385,6 +401,7 @@ impl Client {
 
     /// All topics. Asking for all never creates one, whatever the brokers' settings.
     pub(super) fn topics(&self, wait: Duration) -> Outcome<Vec<TopicMetadata>> {
+        self.revive();
         let mut metadata: *const sys::rd_kafka_metadata = ptr::null();
         // Sound: on success the metadata are ours and freed below, after everything in them is copied.
         unsafe {
@@ -1048,8 +1065,19 @@ impl Client {
 
     /// Waits until every record has been answered for; `false` if some are not in time.
     pub(super) fn flush(&self, wait: Duration) -> bool {
-        // Sound: serves delivery reports.
-        check(unsafe { sys::rd_kafka_flush(self.ptr(), millis(wait)) }).is_ok()
+        const STEP: Duration = Duration::from_secs(3);
+        let deadline = Instant::now() + wait;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            // Sound: serves delivery reports.
+            if check(unsafe { sys::rd_kafka_flush(self.ptr(), millis(left.min(STEP))) }).is_ok() {
+                return true;
+            }
+            if left <= STEP {
+                return false;
+            }
+            self.revive();
+        }
     }
     /// Throws away what was not sent or answered yet.
     pub(super) fn purge(&self) {

@@ -95,6 +95,15 @@ impl Broker for Kafka {
         self.ask(move |admin| admin.topic(&name)).await
     }
 
+    async fn partitions(&self, name: &str) -> Result<Option<Partition>> {
+        let name = name.to_owned();
+        self.ask(move |admin| admin.glance(&name)).await
+    }
+
+    fn look_again(&self) -> Duration {
+        Duration::from_secs(2)
+    }
+
     async fn create_topic(&self, topic: &NewTopic) -> Result<bool> {
         let topic = topic.clone();
         self.ask(move |admin| admin.create(&topic)).await

@@ -44,6 +44,12 @@ const ALL: &[(&str, &str)] = &[
     ("receive.message.max.bytes", "1000000000"),
 ];
 
+/// Those that ask.
+const ADMIN: &[(&str, &str)] = &[
+    // Any broker can answer most questions: one that stands still is given up soon, and another one is asked.
+    ("socket.timeout.ms", "5000"),
+];
+
 /// Those that read.
 const CONSUMER: &[(&str, &str)] = &[
     ("enable.auto.commit", "false"),
@@ -100,7 +106,7 @@ fn with(address: &str, defaults: &[&[(&str, &str)]], given: &[&Properties]) -> P
 
 /// For metadata and administration.
 pub(super) fn admin(address: &str, given: &Properties) -> Properties {
-    let mut all = with(address, &[ALL], &[given]);
+    let mut all = with(address, &[ALL, ADMIN], &[given]);
     all.insert("group.id".to_owned(), "vatic-admin".to_owned()); // never joined
     // That a listener hangs up is all that shows a client with the wrong protocol.
     all.insert("log.connection.close".to_owned(), "true".to_owned());

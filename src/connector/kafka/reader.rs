@@ -227,9 +227,12 @@ impl Reader {
             }
             self.convert(&batch)?;
             self.finish();
-            if self.spec.group.is_none() && grown.elapsed() > GROWTH {
+            if grown.elapsed() > GROWTH {
                 grown = Instant::now();
-                self.grow()?;
+                self.client().revive();
+                if self.spec.group.is_none() {
+                    self.grow()?;
+                }
             }
             if let Some(failure) = self.client().fatal() {
                 return Err(KafkaError::of(&self.admin.address, "keep the group", failure));
@@ -276,7 +279,9 @@ impl Reader {
         for assignment in &begin.places {
             let place = (assignment.input, assignment.partition);
             let Some(topic) = self.spec.topics.get(place.0) else { continue };
-            let end = topic.ends.as_ref().and_then(|ends| usize::try_from(place.1).ok().and_then(|p| ends.get(p).copied()));
+            // One that was added after the ends were taken holds nothing before them.
+            let end_of = |ends: &Vec<i64>| usize::try_from(place.1).ok().and_then(|p| ends.get(p).copied());
+            let end = topic.ends.as_ref().map(|ends| end_of(ends).unwrap_or(assignment.offset));
             let known_end = end.or_else(|| begin.ends.get(&place).copied()).unwrap_or(assignment.offset);
             state.lanes.insert(place, Lane::at(assignment.offset, known_end));
             owned.insert((Arc::clone(&topic.topic), place.1), self.assignments);
@@ -483,7 +488,7 @@ impl Reader {
                     end,
                     what: "the reader stood at".to_owned(),
                     offset,
-                    group: None,
+                    group: self.spec.group.clone(),
                     asked: false,
                 })
             }
@@ -570,9 +575,9 @@ impl Reader {
                 continue;
             }
             // librdkafka may go on asking for a deleted topic for ever.
-            let partitions = match self.admin.partitions(&topic.topic) {
-                Ok(partitions) => partitions,
-                Err(KafkaError::NoTopic { topic, .. }) => return Err(KafkaError::Deleted { topic }),
+            let partitions = match self.admin.glance(&topic.topic) {
+                Ok(Some(partitions)) => partitions,
+                Ok(None) => return Err(KafkaError::Deleted { topic: topic.topic.to_string() }),
                 Err(_) => return Ok(()), // the broker is away; it is asked again later
             };
             if topic.ends.is_some() || topic.partitions.is_some() {

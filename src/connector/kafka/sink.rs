@@ -33,6 +33,10 @@ type Answer<T> = std::result::Result<T, KafkaError>;
 
 /// How long an unanswered commit may take, unless the sink's spec says otherwise.
 const TIMEOUT: Duration = Duration::from_secs(30);
+/// How much longer the writer's thread may take than its commit. librdkafka keeps no limit while it looks for a group's coordinator:
+/// if the broker that was asked dies, `rd_kafka_send_offsets_to_transaction` waits until some broker connects, perhaps for ever
+/// (`rd_kafka_coord_req_fsm` never looks at its own deadline). Such a thread is left behind; the next writer fences it.
+const GRACE: Duration = Duration::from_secs(2);
 /// After this time a broker aborts a transaction whose process died on another machine. Ours are open for milliseconds.
 const TRANSACTION: Duration = Duration::from_secs(15);
 /// librdkafka puts at most so many bytes into one batch (`batch.size`), a batch being what a topic's limit is about.
@@ -48,6 +52,9 @@ struct Work {
 pub(super) struct KafkaSink {
     work: mpsc::Sender<Work>,
     failed: bool,
+    address: String,
+    /// How long the thread may take for one commit.
+    patience: Duration,
 }
 
 impl KafkaSink {
@@ -56,6 +63,7 @@ impl KafkaSink {
         let given = properties::given(&spec.properties)?;
         let (work, works) = mpsc::channel::<Work>();
         let (ready, is_ready) = oneshot::channel();
+        let (address, patience) = (admin.address.clone(), spec.timeout.unwrap_or(TIMEOUT) + GRACE);
         let run = move || match Writer::open(admin, spec, &given) {
             Ok(mut writer) => {
                 if ready.send(Ok(())).is_ok() {
@@ -77,7 +85,7 @@ impl KafkaSink {
         let thread = std::thread::Builder::new().name("vatic-kafka-write".to_owned()).spawn(run);
         thread.map_err(|e| KafkaError::Start(e.to_string()))?;
         is_ready.await.map_err(|_| KafkaError::Start("its thread ended".to_owned()))??;
-        Ok(Self { work, failed: false })
+        Ok(Self { work, failed: false, address, patience })
     }
 }
 
@@ -90,7 +98,13 @@ impl Sink for KafkaSink {
             return Err(over().into());
         }
         self.failed = true; // unless an answer comes: a dropped call leaves the outcome open
-        let outcome = answered.await.map_err(|_| over())?;
+        let outcome = match tokio::time::timeout(self.patience, answered).await {
+            Ok(answer) => answer.map_err(|_| over())?,
+            Err(_) => {
+                let reason = format!("no answer within {:?}", self.patience);
+                return Err(KafkaError::Commit { address: self.address.clone(), reason }.into());
+            }
+        };
         self.failed = outcome.is_err();
         outcome
     }
@@ -493,6 +507,17 @@ fn piece(records: &Records, from: usize, limit: usize) -> usize {
 mod tests {
     use super::*;
     use crate::format::RecordsBuilder;
+
+    #[tokio::test]
+    async fn a_writer_that_hangs_is_given_up() {
+        let (work, _never_answered) = mpsc::channel();
+        let patience = Duration::from_millis(50);
+        let mut sink = KafkaSink { work, failed: false, address: "a:1".to_owned(), patience };
+        let error = sink.commit(Commit::default()).await.unwrap_err();
+        assert_eq!(error.message(), "a commit to Kafka at \"a:1\" failed: no answer within 50ms");
+        assert!(error.is_transient());
+        assert_eq!(sink.commit(Commit::default()).await.unwrap_err().message(), "the sink has failed before");
+    }
 
     #[test]
     fn records_are_measured_as_kafka_does() {

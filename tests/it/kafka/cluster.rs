@@ -175,6 +175,13 @@ impl Cluster {
         let _ = fs::remove_file(self.nodes[n].directory.join("pid"));
     }
 
+    /// Whether a broker that was started has ended by itself.
+    pub fn has_ended(&self, n: usize) -> bool {
+        let state = fs::read_to_string(format!("/proc/{}/stat", self.pid(n))).unwrap_or_default();
+        // Its shell waits for our pipe first and for it afterwards.
+        state.is_empty() || state.rsplit_once(") ").is_some_and(|(_, state)| state.starts_with('Z'))
+    }
+
     /// The process id of a running broker.
     pub fn pid(&self, n: usize) -> i32 {
         let path = self.nodes[n].directory.join("pid");

@@ -11,12 +11,15 @@
 //! trial ─► trouble    a job whose processes and brokers are killed: each row once
 //!       ─► points     a job that dies or fails before and after every step of a commit
 //!       ─► witness    Kafka's own consumer reads what came out ─► verdict
+//!       ─► brokers    brokers that die, stand still, have no room; topics that are deleted, cut off, grown
 //! ```
 //!
 //! The seed of a trouble is printed; `VATIC_SEED` gives another, `VATIC_KILLS` how often something happens to a process,
-//! `VATIC_BROKER_KILLS` how often to a broker. `VATIC_TEST_KAFKA=off` leaves out all that needs Java and Maven.
+//! `VATIC_BROKER_KILLS` how often to a broker, `VATIC_TEST_PAUSE` how many seconds one stands still. `VATIC_TEST_KAFKA=off` leaves
+//! out all that needs Java and Maven.
 //! To add a subject: a file here and its `mod` line.
 
+mod brokers;
 mod cli;
 pub mod cluster;
 mod jars;

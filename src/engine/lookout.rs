@@ -1,0 +1,75 @@
+//! What is kept an eye on while a job runs, beside its loop.   a commit without an answer ─► notice; the target's partitions ─► writers
+//!
+//! The loop itself cannot tell: while a broker is silent it waits. What it waits for shows in [`JobStatus`](super::JobStatus) after
+//! [`SHOWN`]; whoever has no status line before the eyes gets a notice after [`TOLD`], and another one when it is over.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use crate::metrics::JobMetrics;
+
+use super::blueprint::Blueprint;
+use super::notices::Notices;
+
+/// A commit that takes longer than this is what the job's status says. The usual one takes milliseconds.
+pub(super) const SHOWN: Duration = Duration::from_secs(2);
+/// After this time a notice says so.
+const TOLD: Duration = Duration::from_secs(5);
+/// How often is looked.
+const LOOK: Duration = Duration::from_millis(250);
+/// How often the target's partitions are counted.
+const GROWTH: Duration = Duration::from_secs(5);
+
+/// Keeps an eye on a running job, for ever.
+pub(super) async fn keep(blueprint: &Blueprint) -> Infallible {
+    let waiting = tell_of_waiting(&blueprint.name, &blueprint.metrics, &blueprint.notices);
+    tokio::select! {
+        never = waiting => never,
+        never = follow_growth(blueprint) => never,
+    }
+}
+
+/// What the status says of a commit that has had no answer for so long.
+pub(super) fn waiting_text(waited: Duration) -> String {
+    format!("the broker has not answered a commit for {} s", waited.as_secs())
+}
+
+async fn tell_of_waiting(job: &str, metrics: &JobMetrics, notices: &Notices) -> Infallible {
+    let mut told: Option<u64> = None;
+    loop {
+        tokio::time::sleep(LOOK).await;
+        match (metrics.commit_waits(), told) {
+            (Some(waited), None) if waited >= TOLD => {
+                notices.warning(format!(
+                    "job \"{job}\" waits: {}; it goes on by itself once there is an answer",
+                    waiting_text(waited)
+                ));
+                told = Some(metrics.counts().commits);
+            }
+            // The next commit is on its way already, or none is: either way the one that was told of has ended.
+            (waits, Some(before)) if waits.is_none_or(|waited| waited < TOLD) => {
+                // One that failed is told of by whoever puts the job together again.
+                if metrics.counts().commits > before {
+                    notices.info(format!("job \"{job}\" goes on: the broker has answered the commit"));
+                }
+                told = None;
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Lets writers use partitions that are added to the target, as a producer of Kafka's does.
+async fn follow_growth(blueprint: &Blueprint) -> Infallible {
+    let (topic, partitions) = (&blueprint.write.table.topic, &blueprint.write.partitions);
+    loop {
+        tokio::time::sleep(GROWTH).await;
+        // Trouble with the broker is told of where it hurts; here the next look will do.
+        if let Ok(Some(count)) = blueprint.broker.partitions(topic).await
+            && partitions.grow(count)
+        {
+            let job = &blueprint.name;
+            blueprint.notices.info(format!("job \"{job}\" writes to {count} partitions of topic \"{topic}\" from now on"));
+        }
+    }
+}
