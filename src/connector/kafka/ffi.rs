@@ -686,9 +686,10 @@ impl Queue {
     /// Waits up to `wait` for a message, then takes what else is there, at most `most` in all. (One call that asks for many waits
     /// the whole time unless it gets them all.)
     ///
-    /// `singly`: one call per message, at twice the cost. A consumer that is told of partitions' ends must: librdkafka's call for
-    /// many takes such an event for a record and moves the application's position past the end (`rd_kafka_q_serve_rkmessages`), so
-    /// that after the next rebalance or pause the first record that comes there would be skipped.
+    /// `singly`: one call per message, at twice the cost. librdkafka's call for many takes an event (a partition's end, an error) for
+    /// a record and moves the application's position behind it (`rd_kafka_q_serve_rkmessages`), so that after the next rebalance or
+    /// pause the first record that comes there would be skipped. Whoever takes many must have a partition that an event is about
+    /// read again from where it is, before anything else is done with it.
     pub(super) fn take(&self, wait: Duration, most: usize, singly: bool, batch: &mut Batch) {
         batch.clear();
         batch.messages.reserve(most);
