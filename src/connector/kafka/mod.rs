@@ -56,6 +56,7 @@ impl Kafka {
     /// nobody answers or the credentials are refused, naming the address.
     pub fn open(address: &str, properties: &Options) -> Result<Arc<dyn Broker>> {
         let given = properties::given(properties)?;
+        ffi::tame_memory();
         Ok(Arc::new(Self { admin: Arc::new(Admin::connect(address, given)?), leavers: Leavers::default() }))
     }
 

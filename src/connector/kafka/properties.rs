@@ -70,7 +70,7 @@ const PRODUCER: &[(&str, &str)] = &[
     ("linger.ms", "2"),
     ("batch.num.messages", "10000"),
     // A record costs some 250 bytes beside its own while librdkafka has it: at most so many of a commit at once.
-    ("queue.buffering.max.messages", "50000"),
+    ("queue.buffering.max.messages", "20000"),
     // With the default of 100 ms each transaction that follows another waits so long for the other's markers (`docs/kafka.md`).
     ("retry.backoff.ms", "1"),
     ("retry.backoff.max.ms", "5"),
@@ -114,11 +114,12 @@ pub(super) fn consumer(address: &str, given: &[&Properties], group: &str, budget
     let mut all = with(address, &[ALL, CONSUMER], &[]);
     all.insert("enable.partition.eof".to_owned(), ends.to_string());
     // One consumer queue for all partitions: the limit holds for all together. It counts a record's own bytes, beside which
-    // librdkafka needs some 400, and is passed by one answer, whose records take twice or thrice its bytes once decompressed.
+    // librdkafka needs some 400, and is passed by one answer, whose records take twice or thrice its bytes once decompressed:
+    // small ones of 140 bytes take about the whole budget so.
     let set = |all: &mut Properties, name: &str, value: String| all.insert(name.to_owned(), value);
-    set(&mut all, "queued.max.messages.kbytes", (budget / 4 / 1024).clamp(64, 2_000_000).to_string());
+    set(&mut all, "queued.max.messages.kbytes", (budget / 8 / 1024).clamp(64, 2_000_000).to_string());
     set(&mut all, "queued.min.messages", "1000000".to_owned());
-    let fetch = (budget / 8).clamp(64 << 10, 50 << 20);
+    let fetch = (budget / 16).clamp(64 << 10, 50 << 20);
     set(&mut all, "fetch.max.bytes", fetch.to_string());
     set(&mut all, "fetch.message.max.bytes", fetch.min(4 << 20).to_string());
     all.extend(given.iter().flat_map(|properties| properties.iter().map(|(n, v)| (n.clone(), v.clone()))));
