@@ -3,6 +3,7 @@
 //! ```text
 //! jars ─► cluster     Maven's jars, brokers on free loopback ports
 //! cli, measure        what people see on the command line; `vatic bench`
+//! reading             where readers with ends stand
 //! budget              memory with a backlog on many partitions
 //! trial ─► trouble    a job whose processes and brokers are killed: each row once
 //! ```
@@ -16,6 +17,7 @@ mod cli;
 pub mod cluster;
 mod jars;
 mod measure;
+mod reading;
 mod trial;
 mod trouble;
 
