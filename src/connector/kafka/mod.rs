@@ -102,6 +102,9 @@ impl Broker for Kafka {
         let topic = topic.to_owned();
         self.ask(move |admin| {
             let partitions = admin.partitions(&topic)?;
+            if at == OffsetAt::Latest {
+                return admin.stable_ends(&topic, partitions);
+            }
             let wanted: Vec<(&str, Partition)> = (0..partitions).map(|partition| (topic.as_str(), partition)).collect();
             admin.offsets(&wanted, &at)
         })
