@@ -324,7 +324,8 @@ impl Explain for KafkaError {
                 }
             }
             Self::Deleted { .. } => {
-                "Create the topic again and start the query again; RESET JOB forgets a job's positions in the old one.".to_owned()
+                "Create the topic again and start the query again; RESET JOB forgets a job's positions in the old one."
+                    .to_owned()
             }
             Self::NoPartition { last, .. } => format!("Name partitions from 0 to {last}."),
             Self::TooLarge { limit, .. } => {

@@ -64,6 +64,7 @@ impl Kafka {
     /// nobody answers or the credentials are refused, naming the address.
     pub fn open(address: &str, properties: &Options) -> Result<Arc<dyn Broker>> {
         let given = properties::given(properties)?;
+        ffi::tame_memory();
         Ok(Arc::new(Self { admin: Arc::new(Admin::connect(address, given)?), leavers: Leavers::default() }))
     }
 
@@ -118,6 +119,9 @@ impl Broker for Kafka {
         let topic = topic.to_owned();
         self.ask(move |admin| {
             let partitions = admin.partitions(&topic)?;
+            if at == OffsetAt::Latest {
+                return admin.stable_ends(&topic, partitions);
+            }
             let wanted: Vec<(&str, Partition)> = (0..partitions).map(|partition| (topic.as_str(), partition)).collect();
             admin.offsets(&wanted, &at)
         })

@@ -244,6 +244,9 @@ impl Writer {
             match written.and_then(settled) {
                 Ok(Some(offsets)) => {
                     self.step(Step::Commit, || self.client.commit(deadline).map_err(|failure| self.failed(failure)))?;
+                    for (output, offset) in outputs.iter().zip(&offsets) {
+                        self.admin.note_written(&output.topic, output.partition, *offset);
+                    }
                     return Ok(offsets);
                 }
                 Ok(None) => {

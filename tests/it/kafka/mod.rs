@@ -3,7 +3,9 @@
 //! ```text
 //! jars ─► cluster     Maven's jars, brokers on free loopback ports
 //! outside             Kafka's own Java clients, certificates
-//! cli                 what people see on the command line
+//! cli, measure        what people see on the command line; `vatic bench`
+//! reading             where readers with ends stand
+//! budget              memory with a backlog on many partitions
 //! limits              large records, deleted topics, at least once
 //! members             whose partitions are whose
 //! registry            the model topic, and other publishers
@@ -20,14 +22,17 @@
 //! To add a subject: a file here and its `mod` line.
 
 mod brokers;
+mod budget;
 mod cli;
 pub mod cluster;
 mod jars;
 mod limits;
+mod measure;
 mod members;
 mod outside;
 #[cfg(debug_assertions)]
 mod points;
+mod reading;
 mod registry;
 mod security;
 mod trial;
