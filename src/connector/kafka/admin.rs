@@ -28,6 +28,8 @@ const FIRST_WAIT: Duration = Duration::from_secs(2);
 const GLANCE: Duration = Duration::from_secs(2);
 /// How long the same question is asked again.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// How long a topic that was created may be unknown to some broker.
+const NEW: Duration = Duration::from_secs(3);
 /// How long a group's undecided transaction is waited for: brokers end it after its timeout, and look every 10 s.
 const UNDECIDED: Duration = Duration::from_secs(90);
 /// So long are markers of this process's own transactions waited for.
@@ -118,11 +120,16 @@ impl Admin {
         Ok(self.describe(&found)?.pop())
     }
 
-    /// The topic of that name, or an error that names the nearest.
+    /// The topic of that name, which whoever writes to it has just found or created, or an error that names the nearest. Brokers
+    /// learn of a new topic one after the other, so one that is not there is asked for again.
     pub(super) fn need_topic(&self, name: &str) -> Result<Topic> {
-        match self.topic(name)? {
-            Some(topic) => Ok(topic),
-            None => Err(no_topic(name, &self.metadata()?)),
+        let begun = Instant::now();
+        loop {
+            match self.topic(name)? {
+                Some(topic) => return Ok(topic),
+                None if begun.elapsed() < NEW => std::thread::sleep(Duration::from_millis(50)),
+                None => return Err(no_topic(name, &self.metadata()?)),
+            }
         }
     }
 

@@ -22,9 +22,9 @@ pub fn cache() -> PathBuf {
 pub fn jars() -> PathBuf {
     static JARS: OnceLock<PathBuf> = OnceLock::new();
     JARS.get_or_init(|| {
-        for (program, argument) in [("java", "-version"), ("mvn", "-version")] {
+        for (program, argument) in [("java", "-version"), ("javac", "-version"), ("mvn", "-version")] {
             let works = Command::new(program).arg(argument).output().is_ok_and(|output| output.status.success());
-            assert!(works, "{program} is needed for the tests with Kafka (Java 17 or later, Maven); {HOW_TO_LEAVE_OUT}");
+            assert!(works, "{program} is needed for the tests with Kafka (a JDK 17 or later, Maven); {HOW_TO_LEAVE_OUT}");
         }
         let home = cache().join(VERSION);
         fs::create_dir_all(&home).unwrap();

@@ -9,10 +9,16 @@ use crate::conformance::name;
 use crate::harness::{Place, model, until};
 use crate::models::constant_model;
 
-/// The model that always answers `value`, with a note of `padding` bytes in it.
+/// The model that always answers `value`, with a note of `padding` bytes in it, which compression does not make smaller.
 fn padded(value: f32, padding: usize) -> Vec<u8> {
     let mut bytes = constant_model(value, 1);
-    field(&mut bytes, 6, &vec![b'.'; padding]); // ModelProto.doc_string
+    let mut noise = 1_u64;
+    let mut letter = || {
+        noise = noise.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        b'0' + u8::try_from(noise >> 58).unwrap()
+    };
+    let note: Vec<u8> = (0..padding).map(|_| letter()).collect();
+    field(&mut bytes, 6, &note); // ModelProto.doc_string
     bytes
 }
 
