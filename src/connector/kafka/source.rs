@@ -245,6 +245,12 @@ impl Member {
         }
     }
 
+    /// Whether it still has this partition since the cut.
+    pub(super) fn holds(&self, at: &(Arc<str>, Partition)) -> bool {
+        let now = Arc::clone(&lock(&self.shared.owned));
+        self.owned.get(at).is_some_and(|then| now.get(at) == Some(then))
+    }
+
     /// The consumer, to commit through it.
     pub(super) fn client(&self) -> &Arc<Client> {
         &self.shared.client
