@@ -230,7 +230,7 @@ impl Admin {
         let mut wait = FIRST_WAIT;
         let answers = retry(PATIENCE, || {
             let answers = self.client.offsets(&asked, longer(&mut wait))?;
-            settled(answers)
+            answered(settled(answers)?, matches!(at, OffsetAt::Timestamp(_)))
         })
         .map_err(|failure| self.failed("tell the offsets of its topics", failure))?;
         let mut found: BTreeMap<(&str, Partition), i64> =
@@ -288,7 +288,11 @@ impl Admin {
         };
         let mut wait = FIRST_WAIT;
         let answer = retry(UNDECIDED, || match self.client.committed(group, of.as_ref(), longer(&mut wait)) {
-            Ok(entries) => settled(entries),
+            Ok(entries) => match of.as_ref().map_or(0, TopicPartitionList::count) {
+                // Taken for "nothing committed", an answer with a hole would make a job begin again.
+                asked if entries.len() < asked => Err(unanswered("some partitions")),
+                _ => settled(entries),
+            },
             Err(failure) if failure.code == Code::GroupIdNotFound => Ok(Vec::new()),
             Err(failure) => Err(failure),
         });
@@ -342,6 +346,20 @@ fn settled(entries: Vec<Entry>) -> Outcome<Vec<Entry>> {
 /// This wait, the next being twice as long.
 fn longer(wait: &mut Duration) -> Duration {
     std::mem::replace(wait, WAIT.min(*wait * 2))
+}
+
+/// The entries, unless one of them is no answer: librdkafka lets a place-holder stand, without an error, where the connection to
+/// the leader broke before it answered. Only for a time is there an offset below zero that says something: no record is as young.
+fn answered(entries: Vec<Entry>, by_time: bool) -> Outcome<Vec<Entry>> {
+    match entries.iter().find(|entry| entry.offset < 0 && !(by_time && entry.offset == -1)) {
+        None => Ok(entries),
+        Some(Entry { topic, partition, .. }) => Err(unanswered(&format!("topic \"{topic}\" partition {partition}"))),
+    }
+}
+
+/// No answer yet.
+fn unanswered(what: &str) -> Failure {
+    Failure::new(Code::OffsetNotAvailable, format!("the connection broke before it answered for {what}"))
 }
 
 /// Asks again while the answer is "not yet".
@@ -446,5 +464,25 @@ mod tests {
                     (after 0ms in state CONNECT)";
         assert_eq!(tidy(text), "localhost:1/bootstrap: Connect to ipv4#127.0.0.1:1 failed: Connection refused");
         assert_eq!(tidy("plain."), "plain");
+    }
+
+    #[test]
+    fn a_placeholder_is_no_offset() {
+        let entries = |offsets: &[i64]| -> Vec<Entry> {
+            let entry = |(partition, offset): (i32, &i64)| Entry {
+                topic: "t".to_owned(),
+                partition,
+                offset: *offset,
+                metadata: String::new(),
+                failure: None,
+            };
+            (0..).zip(offsets).map(entry).collect()
+        };
+        assert!(answered(entries(&[0, 7]), false).is_ok() && answered(entries(&[3, -1]), true).is_ok());
+        for (offsets, by_time) in [([5, -1001], false), ([5, -1001], true), ([5, -1], false)] {
+            let failure = answered(entries(&offsets), by_time).unwrap_err();
+            assert!(is_transient(failure.code), "asked again");
+            assert_eq!(failure.text, "the connection broke before it answered for topic \"t\" partition 1");
+        }
     }
 }

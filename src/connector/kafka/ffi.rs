@@ -959,15 +959,63 @@ impl Client {
             (generation >= 0 && !member.is_empty()).then_some(place)
         }
     }
-    /// Commits positions without waiting for the answer.
-    pub(super) fn commit_async(&self, positions: &TopicPartitionList) -> Outcome<()> {
-        // Sound: the list is copied.
-        check(unsafe { sys::rd_kafka_commit(self.ptr(), positions.ptr(), 1) })
-    }
     /// Commits positions, and waits until the group's coordinator has them.
     pub(super) fn commit_now(&self, positions: &TopicPartitionList) -> Outcome<()> {
         // Sound: the list is copied.
         check(unsafe { sys::rd_kafka_commit(self.ptr(), positions.ptr(), 0) })
+    }
+}
+
+/// Where the answers to a consumer's commits arrive.
+#[derive(Debug)]
+pub(super) struct Answers {
+    queue: NonNull<sys::rd_kafka_queue_t>,
+    // Dropped after the queue.
+    client: Arc<Client>,
+}
+
+// Sound: queues are locked inside librdkafka.
+unsafe impl Send for Answers {}
+
+impl Drop for Answers {
+    fn drop(&mut self) {
+        // Sound: our reference, given back once.
+        unsafe { sys::rd_kafka_queue_destroy(self.queue.as_ptr()) };
+    }
+}
+
+impl Answers {
+    pub(super) fn of(client: &Arc<Client>) -> Option<Self> {
+        // Sound: the reference is ours.
+        let queue = NonNull::new(unsafe { sys::rd_kafka_queue_new(client.ptr()) })?;
+        Some(Self { queue, client: Arc::clone(client) })
+    }
+
+    pub(super) fn client(&self) -> &Arc<Client> {
+        &self.client
+    }
+
+    /// Commits positions without waiting for the answer.
+    pub(super) fn commit(&self, positions: &TopicPartitionList) -> Outcome<()> {
+        // Sound: the list is copied; without a callback the answer is an event of the queue.
+        check(unsafe {
+            let (rk, list, queue) = (self.client.ptr(), positions.ptr(), self.queue.as_ptr());
+            sys::rd_kafka_commit_queue(rk, list, queue, None, ptr::null_mut())
+        })
+    }
+
+    /// The next answer that has come: the positions of its commit, each with what went wrong.
+    pub(super) fn take(&self) -> Option<Vec<Entry>> {
+        // Sound: the event is ours until it is destroyed, after everything in it is copied.
+        unsafe {
+            let event = NonNull::new(sys::rd_kafka_queue_poll(self.queue.as_ptr(), 0))?.as_ptr();
+            let mut all = entries(sys::rd_kafka_event_topic_partition_list(event));
+            if let Err(failure) = check(sys::rd_kafka_event_error(event)) {
+                all.iter_mut().for_each(|entry| entry.failure = Some(failure.clone()));
+            }
+            sys::rd_kafka_event_destroy(event);
+            Some(all)
+        }
     }
 }
 

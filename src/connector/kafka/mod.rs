@@ -16,6 +16,7 @@ mod error;
 mod failpoint;
 mod ffi;
 mod instance;
+mod moves;
 mod positions;
 mod properties;
 mod reader;

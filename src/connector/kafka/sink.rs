@@ -21,6 +21,7 @@ use super::admin::{Admin, list};
 use super::error::KafkaError;
 use super::failpoint::{Step, step};
 use super::ffi::{Client, Failure, GroupMetadata, Handle, Kind};
+use super::moves::Moves;
 use super::properties::{self, Properties};
 use super::rights::Right;
 use super::source::Member;
@@ -39,12 +40,23 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 const GRACE: Duration = Duration::from_secs(2);
 /// After this time a broker aborts a transaction whose process died on another machine. Ours are open for milliseconds.
 const TRANSACTION: Duration = Duration::from_secs(15);
+/// How often answers to committed positions are looked for while nothing is to be written.
+const LISTEN: Duration = Duration::from_millis(50);
 /// librdkafka puts at most so many bytes into one batch (`batch.size`), a batch being what a topic's limit is about.
 const BATCH: usize = 1_000_000;
 
 struct Work {
     commit: Commit,
     answer: oneshot::Sender<Result<Committed>>,
+}
+
+/// What the writer's thread does next.
+enum Next {
+    Work(Work),
+    /// Nothing came; it has looked after positions meanwhile.
+    Later,
+    /// The sink was dropped.
+    End,
 }
 
 /// A sink of Kafka topics.
@@ -67,7 +79,12 @@ impl KafkaSink {
         let run = move || match Writer::open(admin, spec, &given) {
             Ok(mut writer) => {
                 if ready.send(Ok(())).is_ok() {
-                    while let Ok(Work { commit, answer }) = works.recv() {
+                    loop {
+                        let Work { commit, answer } = match writer.next(&works) {
+                            Next::Work(work) => work,
+                            Next::Later => continue,
+                            Next::End => break,
+                        };
                         let outcome = writer.commit(&commit).map_err(crate::Error::from);
                         let failed = outcome.is_err();
                         // Nobody waits any more when the call was dropped; the commit stands all the same.
@@ -131,6 +148,8 @@ struct Writer {
     id: Option<String>,
     transactional: bool,
     timeout: Duration,
+    /// Positions that are committed without a transaction.
+    moves: Moves,
 }
 
 impl Writer {
@@ -156,7 +175,31 @@ impl Writer {
             })?;
         }
         let transactional = id.is_some();
-        Ok(Self { topics: HashMap::new(), client, admin, group: spec.group, id, transactional, timeout })
+        Ok(Self {
+            topics: HashMap::new(),
+            client,
+            admin,
+            group: spec.group,
+            id,
+            transactional,
+            timeout,
+            moves: Moves::default(),
+        })
+    }
+
+    /// Waits for work; while an answer is missing, not for long.
+    fn next(&mut self, works: &mpsc::Receiver<Work>) -> Next {
+        if !self.moves.are_open() {
+            return works.recv().map_or(Next::End, Next::Work);
+        }
+        match works.recv_timeout(LISTEN) {
+            Ok(work) => Next::Work(work),
+            Err(mpsc::RecvTimeoutError::Disconnected) => Next::End,
+            Err(mpsc::RecvTimeoutError::Timeout) => {
+                self.moves.settle();
+                Next::Later
+            }
+        }
     }
 
     fn commit(&mut self, commit: &Commit) -> Answer<Committed> {
@@ -179,7 +222,8 @@ impl Writer {
             self.transact(&outputs, &of_topics, member.as_deref(), deadline)?
         } else {
             let offsets = self.write(&outputs, deadline)?;
-            self.step(Step::Positions, || self.move_on(&of_topics, member.as_deref()))?;
+            let address = self.admin.address.clone();
+            step(&address, Step::Positions, || self.move_on(&of_topics, member.as_ref()))?;
             offsets
         };
         offsets.truncate(commit.outputs.len());
@@ -289,15 +333,15 @@ impl Writer {
     }
 
     /// Commits positions after the records: whoever dies between the two repeats some.
-    fn move_on(&self, positions: &[&Position], member: Option<&Member>) -> Answer<()> {
+    fn move_on(&mut self, positions: &[&Position], member: Option<&Arc<Member>>) -> Answer<()> {
         let Some(group) = self.group.as_deref().filter(|_| !positions.is_empty()) else { return Ok(()) };
         match member {
             // Not waited for: the next one covers it, and the last one is made sure of when the partition goes.
             Some(member) => {
                 // Brokers ask only whether we are a member: of a partition that is another's now, the position would go back.
                 member.now(group, positions.iter().map(|p| (&p.topic, p.partition)))?;
-                let outcome = member.commit_soon(positions.iter().copied())?;
-                outcome.map_err(|failure| KafkaError::of(&self.admin.address, "commit offsets", failure))
+                member.note_unsure(positions.iter().copied());
+                self.moves.send(&self.admin.address, member, positions)
             }
             None => self.admin.set_committed(group, positions),
         }

@@ -265,16 +265,21 @@ impl Member {
         }
     }
 
-    /// Commits positions without waiting for the answer.
-    pub(super) fn commit_soon<'p>(
-        &self,
-        positions: impl Iterator<Item = &'p Position> + Clone,
-    ) -> std::result::Result<Outcome<()>, KafkaError> {
-        let list = list(positions.clone())?;
-        // Noted first: whoever lets a partition go in between makes sure of it.
+    /// Notes positions that are about to be committed without waiting: whoever lets a partition go makes sure of them.
+    pub(super) fn note_unsure<'p>(&self, positions: impl Iterator<Item = &'p Position>) {
         let mut unsure = lock(&self.shared.unsure);
         unsure.extend(positions.map(|p| ((Arc::clone(&p.topic), p.partition), p.clone())));
-        Ok(self.shared.client.commit_async(&list))
+    }
+
+    /// Whether it still has this partition since the cut.
+    pub(super) fn holds(&self, at: &(Arc<str>, Partition)) -> bool {
+        let now = Arc::clone(&lock(&self.shared.owned));
+        self.owned.get(at).is_some_and(|then| now.get(at) == Some(then))
+    }
+
+    /// The consumer, to commit through it.
+    pub(super) fn client(&self) -> &Arc<Client> {
+        &self.shared.client
     }
 }
 

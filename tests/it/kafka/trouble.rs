@@ -124,14 +124,15 @@ async fn a_broker_that_dies_and_comes_back_costs_nothing() {
         trial.write(3_000).await;
         let swap = trial.models.publish_in(random.millis(3_000));
         tokio::time::sleep(random.millis(700)).await;
+        let broker = usize::try_from(random.below(cluster.count() as u64)).unwrap();
         if random.below(3) == 0 {
             // It takes questions and does not answer any more.
-            cluster.signal(0, Signal::SIGSTOP);
+            cluster.signal(broker, Signal::SIGSTOP);
             tokio::time::sleep(random.millis(2_000)).await;
         }
-        cluster.kill(0);
+        cluster.kill(broker);
         tokio::time::sleep(random.millis(4_000)).await;
-        cluster.run(0);
+        cluster.run(broker);
         cluster = tokio::task::spawn_blocking(move || {
             cluster.wait();
             cluster

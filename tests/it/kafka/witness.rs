@@ -27,7 +27,7 @@ impl Seen {
         self.headers.split(',').find_map(|header| header.strip_prefix(name)?.strip_prefix(':'))
     }
 
-    /// `Partition:0	Offset:7	name:value,...	value`
+    /// Partition, offset, headers (`name:value,...`) and value, with tabs between them.
     pub fn parse(line: &str) -> Option<Self> {
         let (partition, rest) = line.strip_prefix("Partition:")?.split_once('\t')?;
         let (offset, rest) = rest.strip_prefix("Offset:")?.split_once('\t')?;
