@@ -475,7 +475,13 @@ impl Writer {
         let Output { topic, partition, records } = output;
         // A partition that is not there may have been added since.
         if self.topics.get(topic).is_none_or(|known| *partition >= known.partitions) {
-            let found = self.admin.need_topic(topic)?;
+            let found = match self.admin.need_topic(topic) {
+                // It was there when the job began: whoever makes the job anew finds out what that means.
+                Err(gone @ KafkaError::NoTopic { .. }) if self.group.is_some() => {
+                    return Err(KafkaError::Commit { address: self.admin.address.clone(), reason: gone.to_string() });
+                }
+                found => found?,
+            };
             if found.config.is_empty() {
                 return Err(self.admin.hides_settings(topic));
             }
