@@ -5,7 +5,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 /// The whole command line.
@@ -35,6 +35,19 @@ const EXAMPLES: &str = "Examples:
 Exit codes: 0 done; 1 the query, its data or a model is wrong; 2 usage;
 3 outside trouble (broker, disk); 130 after Ctrl-C, 143 after SIGTERM, both after a clean stop.";
 
+impl Cli {
+    /// Reads the command line.
+    ///
+    /// # Errors
+    /// clap's answer to wrong usage, `--help` and `--version`.
+    pub fn read() -> Result<Self, clap::Error> {
+        let matches = Self::command().try_get_matches()?;
+        let mut cli = Self::from_arg_matches(&matches)?;
+        cli.global.broker_named = matches.value_source("broker") == Some(clap::parser::ValueSource::CommandLine);
+        Ok(cli)
+    }
+}
+
 /// Options of every subcommand.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Global options")]
@@ -43,6 +56,9 @@ pub struct Global {
     #[arg(long, global = true, env = "VATIC_BROKER", default_value = "embedded:.vatic", value_name = "BROKER")]
     #[arg(value_parser = parse_broker)]
     pub broker: String,
+    /// Whether the broker was named on the command line, and not by the environment or the default.
+    #[arg(skip)]
+    pub broker_named: bool,
     /// Any librdkafka property, as -X security.protocol=SSL; may be repeated.
     #[arg(short = 'X', global = true, value_name = "KEY=VALUE", value_parser = parse_property)]
     pub properties: Vec<(String, String)>,
@@ -97,6 +113,9 @@ pub enum Command {
     /// Measure this machine: throughput, latency, and the pause when a model is swapped.
     #[command(after_help = BENCH_EXAMPLES)]
     Bench(BenchArgs),
+    /// A process of `vatic bench`.
+    #[command(subcommand, hide = true)]
+    BenchPart(BenchPart),
     /// Print a completion script for a shell.
     #[command(after_help = "Example:\n  vatic completions bash > ~/.local/share/bash-completion/completions/vatic")]
     Completions {
@@ -152,11 +171,34 @@ pub struct DemoArgs {
 }
 
 const BENCH_EXAMPLES: &str =
-    "Works in a temporary directory (TMPDIR says where) with a broker of its own, whatever --broker says.
+    "Works in a temporary directory (TMPDIR says where) with an embedded broker of its own, unless --broker on the
+command line names Apache Kafka: then on topics with names of their own there, which are deleted at the end.
 
 Examples:
   vatic bench                  every case, as a table
-  vatic bench mlp --rows 4000000 --json";
+  vatic bench mlp --rows 4000000 --json
+  vatic bench latency --broker localhost:9092";
+
+/// `vatic bench-part`: what feeds and watches a case on Kafka, in a process of its own.
+#[derive(Debug, Subcommand)]
+pub enum BenchPart {
+    /// Writes the input.
+    Fill {
+        /// The topic, which exists.
+        topic: String,
+        /// How many records.
+        rows: u64,
+    },
+    /// Writes a record per millisecond and says when its score is seen.
+    Probe {
+        /// The topic that is written.
+        input: String,
+        /// The topic that is read.
+        output: String,
+        /// How many records.
+        rows: u64,
+    },
+}
 
 /// `vatic run`.
 #[derive(Debug, Args)]
@@ -250,10 +292,14 @@ pub enum Case {
     Mlp,
     /// New versions of the network go live while 100,000 rows per second are scored.
     Swap,
-    /// From producing a record to seeing its score, at 1,000 records per second.
+    /// From producing a record to seeing its score, at 1,000 records per second, exactly once.
     Latency,
+    /// The same with at-least-once delivery.
+    LatencyAtLeastOnce,
     /// From the start of a `vatic run` to its first scored row.
     Start,
+    /// What a job over 1,000 partitions uses while nothing comes.
+    Idle,
 }
 
 /// `vatic bench`.
@@ -322,8 +368,6 @@ fn parse_property(text: &str) -> Result<(String, String), String> {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]

@@ -31,7 +31,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use clap::{CommandFactory, Parser};
+use clap::CommandFactory;
 use tokio::runtime::Runtime;
 
 use args::{Cli, Command};
@@ -47,6 +47,8 @@ use crate::error::{Error, ErrorKind, Result};
 pub(crate) struct Context {
     /// The broker and its clients' properties.
     config: EngineConfig,
+    /// Whether the broker was named on the command line.
+    broker_named: bool,
     /// The way to the person.
     ui: Arc<Ui>,
     /// Ctrl-C and SIGTERM.
@@ -78,7 +80,7 @@ fn stopped() -> Error {
 /// The process's whole life. Wrong usage, `--help` and `--version` are answered by clap.
 #[must_use]
 pub fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let cli = match Cli::read() {
         Ok(cli) => cli,
         Err(answer) => {
             // A closed pipe behind `vatic --help | head` is nobody's trouble.
@@ -105,6 +107,7 @@ fn start(cli: Cli, ui: &Arc<Ui>) -> Result<ExitCode> {
         return Ok(written.map_or_else(|error| conclude(ui, None, &error), |()| ExitCode::SUCCESS));
     }
     let cx = Context {
+        broker_named: cli.global.broker_named,
         config: EngineConfig { broker: cli.global.broker, properties: cli.global.properties.into_iter().collect() },
         ui: Arc::clone(ui),
         signals: Signals::install()?,
@@ -135,7 +138,8 @@ fn dispatch(cx: &Context, runtime: &Runtime, command: Command) -> Result<()> {
         Command::Consume(args) => runtime.block_on(cx.until_signal(consume::consume(cx, &args))),
         Command::Topic(command) => runtime.block_on(cx.until_signal(topic::topic(cx, command))),
         Command::Demo(args) => runtime.block_on(demo::demo(cx, &args)),
-        Command::Bench(args) => runtime.block_on(cx.until_signal(bench::bench(cx, &args))),
+        Command::Bench(args) => runtime.block_on(bench::bench(cx, &args)),
+        Command::BenchPart(part) => runtime.block_on(cx.until_signal(bench::part(cx, &part))),
         Command::Completions { .. } => Ok(()), // answered before anything was opened
     }
 }

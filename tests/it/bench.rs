@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::harness::Place;
+use super::harness::{Place, Running};
 
 const ALWAYS: [&str; 9] =
     ["case", "rows", "wall_s", "rows_per_s", "cpu_s", "rows_per_cpu_s", "peak_rss_mb", "epoch_p50_us", "epoch_p99_us"];
@@ -37,6 +37,8 @@ fn latency_and_start_have_their_own_numbers() {
         report["latency_p50_us"].as_u64() > Some(0)
             && report["latency_max_us"].as_u64() >= report["latency_p50_us"].as_u64()
     );
+    let report = case("latency-at-least-once", "200", &["latency_p50_us", "latency_p99_us", "latency_max_us"]);
+    assert!(report["latency_p50_us"].as_u64() > Some(0), "{report}");
     let report = case("start", "100", &["starts", "first_row_p50_ms", "first_row_max_ms"]);
     assert!(report["first_row_p50_ms"].as_f64() > Some(0.0), "{report}");
 }
@@ -45,6 +47,23 @@ fn latency_and_start_have_their_own_numbers() {
 fn versions_are_swapped_under_load() {
     let more = ["swaps", "pause_p50_us", "pause_p99_us", "quiet_p50_us", "quiet_p99_us"];
     assert!(case("swap", "600000", &more)["swaps"].as_u64() >= Some(1));
+}
+
+#[test]
+fn an_idle_job_is_looked_at() {
+    let report = case("idle", "1000", &["partitions", "core_percent"]);
+    assert_eq!((&report["rows"], &report["partitions"]), (&1000.into(), &1000.into()));
+    assert!(report["core_percent"].as_f64() > Some(0.0), "{report}");
+}
+
+/// Somebody may have set it for other work.
+#[test]
+fn a_broker_in_the_environment_is_not_measured() {
+    let place = Place::new();
+    let mut command = place.command(&["bench", "pass-through", "--rows", "1000"]);
+    let ended = Running::spawn(command.env("VATIC_BROKER", "127.0.0.1:1")).end();
+    assert_eq!(ended.code, 0, "{ended:#?}");
+    assert_eq!(place.vatic(&["bench", "mlp", "--rows", "1000", "--broker", "127.0.0.1:1"]).code, 3);
 }
 
 #[test]

@@ -1,69 +1,69 @@
 //! The cases.   prepare (not measured) ─► meter on ─► a job, as SQL ─► meter off ─► report
 //!
 //! A case measures a job as a user writes it: SQL in, the engine's own sources and sinks, exactly once, on the disk. What is
-//! measured is this process: `latency` and `swap` therefore include what feeds them.
+//! measured is this process: on an embedded broker `latency` and `swap` therefore include what feeds them.
 
 use std::collections::BTreeMap;
-use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::process::Stdio;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use tokio::time::MissedTickBehavior;
 
 use super::input::{self, PARTITIONS, Producer};
-use super::lab::{Child, Lab, MODEL, this_program};
+use super::lab::{Child, Lab, MODEL};
 use super::measure::{Meter, Report, quantile_us};
+use super::outputs;
 use crate::cli::Context;
-use crate::connector::{Event, Limit, OffsetAt, Rows, Source, SourceSpec, Start, TopicSource};
+use crate::connector::OffsetAt;
 use crate::engine::{EpochHook, UntilEnd};
 use crate::error::{Error, Result};
 
-const INPUT: &str = "bench-input";
-const OUTPUT: &str = "bench-output";
-
 /// The tables, and a job that fills the output with `select` of the input.
-fn job_sql(select: &str) -> String {
-    let columns = input::columns();
+fn job_sql(lab: &Lab, select: &str) -> String {
+    let (columns, input, output, bad_records) = (input::columns(), lab.input(), lab.output(), lab.bad_records());
     format!(
-        "CREATE TABLE input ({columns}) WITH (connector = 'kafka', topic = '{INPUT}', format = 'json');
-         CREATE TABLE output WITH (connector = 'kafka', topic = '{OUTPUT}', format = 'json',
-                                   topic.partitions = '{PARTITIONS}') AS SELECT {select} FROM input;"
+        "CREATE TABLE input ({columns}) WITH (connector = 'kafka', topic = '{input}', format = 'json'{bad_records});
+         CREATE TABLE output WITH (connector = 'kafka', topic = '{output}', format = 'json') AS SELECT {select} FROM input;"
     )
 }
 
-fn score_sql() -> String {
-    job_sql(&format!("id, score('{MODEL}', {}) AS score", input::features()))
+/// The job of most cases: what comes is scored.
+pub(super) fn score_sql(lab: &Lab) -> String {
+    job_sql(lab, &format!("id, score('{MODEL}', {}) AS score", input::features()))
 }
 
 /// JSON to JSON without a model.
-pub(super) async fn pass_through(cx: &Context, rows: u64) -> Result<Report> {
-    let lab = Lab::new(cx).await?;
-    backlog(cx, &lab, rows, &job_sql("*")).await
+pub(super) async fn pass_through(cx: &Context, lab: &Lab, rows: u64) -> Result<Report> {
+    backlog(cx, lab, rows, &job_sql(lab, "*")).await
 }
 
 /// JSON to the network to JSON.
-pub(super) async fn mlp(cx: &Context, rows: u64) -> Result<Report> {
-    let lab = Lab::new(cx).await?;
+pub(super) async fn mlp(cx: &Context, lab: &Lab, rows: u64) -> Result<Report> {
     lab.publish(1).await?;
     lab.warm().await?;
-    backlog(cx, &lab, rows, &score_sql()).await
+    backlog(cx, lab, rows, &score_sql(lab)).await
+}
+
+/// Fills the input: on Kafka from another process, for a client keeps memory.
+pub(super) async fn fill(lab: &Lab, rows: u64, partitions: i32) -> Result<()> {
+    lab.topics(partitions).await?;
+    if lab.is_kafka() {
+        return lab.part(&["fill", &lab.input(), &rows.to_string()])?.result().await.map(|_| ());
+    }
+    Producer::new(lab.broker(), &lab.input()).await?.fill(rows).await
 }
 
 /// A job over `rows` that are there already, from its SQL to its last commit.
 async fn backlog(cx: &Context, lab: &Lab, rows: u64, sql: &str) -> Result<Report> {
-    cx.ui.info(&format!("producing {rows} records in {}", lab.path().display()));
-    Producer::new(lab.broker(), INPUT).await?.fill(rows).await?;
+    cx.ui.info(&format!("producing {rows} records on {}", lab.broker().address()));
+    fill(lab, rows, PARTITIONS).await?;
     cx.ui.info("running the job");
     let meter = Meter::start();
     let job = lab.job(sql, UntilEnd::Leave, None).await?;
     job.wait().await?;
     let report = meter.stop(rows, &job.metrics());
-    let there: i64 = lab.broker().offsets(OUTPUT, OffsetAt::Latest).await?.iter().sum();
-    if u64::try_from(there).ok() != Some(rows) {
-        return Err(Error::internal(format!("{rows} rows went in and {there} came out")));
-    }
+    outputs::each_once(lab, rows).await?;
     Ok(report)
 }
 
@@ -80,8 +80,7 @@ const WINDOW: Duration = Duration::from_secs(1);
 /// A pause is the longest gap between two epochs' ends from the moment a version is published (it is then checked and
 /// loaded, beside the job) to a second after it went live, minus the median gap. `quiet_` says what the same is in a second
 /// without a swap: the noise of the machine and the disk.
-pub(super) async fn swap(cx: &Context, rows: u64) -> Result<Report> {
-    let lab = Lab::new(cx).await?;
+pub(super) async fn swap(cx: &Context, lab: &Lab, rows: u64) -> Result<Report> {
     let mut version = lab.publish(1).await?;
     lab.warm().await?;
     let seen: Arc<Mutex<Vec<(Instant, u64)>>> = Arc::default();
@@ -95,7 +94,7 @@ pub(super) async fn swap(cx: &Context, rows: u64) -> Result<Report> {
     let took = Duration::from_secs_f64(rows as f64 / SWAP_RATE as f64);
     cx.ui.info(&format!("scoring {SWAP_RATE} rows/s for {:.0} s, a new version every {SWAP_EVERY:?}", took.as_secs_f64()));
     let meter = Meter::start();
-    let job = lab.job(&generated_sql(rows), UntilEnd::No, Some(hook)).await?;
+    let job = lab.job(&generated_sql(lab, rows), UntilEnd::No, Some(hook)).await?;
     let mut published = BTreeMap::new();
     tokio::time::sleep(SWAP_EVERY / 2).await;
     while job.started().elapsed() + SWAP_EVERY / 2 < took && version < 100 && !job.status().ended() {
@@ -121,11 +120,12 @@ pub(super) async fn swap(cx: &Context, rows: u64) -> Result<Report> {
 }
 
 /// The network over made-up features, at [`SWAP_RATE`].
-fn generated_sql(rows: u64) -> String {
+fn generated_sql(lab: &Lab, rows: u64) -> String {
+    let output = lab.output();
     let features: Vec<String> = (0..input::FEATURES).map(|salt| format!("uniform(n, {salt})")).collect();
     format!(
         "CREATE TABLE input (n BIGINT, ts TIMESTAMP) WITH (connector = 'generator', rows = '{rows}', rate = '{SWAP_RATE}');
-         CREATE TABLE output WITH (connector = 'kafka', topic = '{OUTPUT}', format = 'json',
+         CREATE TABLE output WITH (connector = 'kafka', topic = '{output}', format = 'json',
                                    topic.partitions = '{PARTITIONS}') AS
          SELECT n AS id, score('{MODEL}', {}) AS score FROM input;",
         features.join(", ")
@@ -153,117 +153,21 @@ fn pauses(epochs: &[(Instant, u64)], published: &BTreeMap<u64, Instant>) -> (Vec
     (pauses, quiet)
 }
 
-/// Writes `rows` records, one per millisecond, each in a commit of its own; notes when each was handed over.
-async fn feed(mut producer: Producer, rows: u64, sent: Arc<Sent>) -> Result<()> {
-    let mut ticks = tokio::time::interval(Duration::from_millis(1));
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
-    for id in 0..rows {
-        ticks.tick().await;
-        sent.note(id);
-        producer.write(1).await?;
-    }
-    Ok(())
-}
-
-async fn finished(task: tokio::task::JoinHandle<Result<()>>) -> Result<()> {
-    task.await.map_err(|e| Error::internal(format!("the producer ended early: {e}")))?
-}
-
-/// When each record was handed to its broker, by id, in nanoseconds since the case began.
-struct Sent {
-    began: Instant,
-    at: Vec<AtomicU64>,
-}
-
-impl Sent {
-    fn new(rows: u64) -> Arc<Self> {
-        Arc::new(Self { began: Instant::now(), at: (0..rows).map(|_| AtomicU64::new(0)).collect() })
-    }
-    fn now(&self) -> u64 {
-        u64::try_from(self.began.elapsed().as_nanos()).unwrap_or(u64::MAX)
-    }
-    fn note(&self, id: u64) {
-        if let Some(at) = usize::try_from(id).ok().and_then(|index| self.at.get(index)) {
-            at.store(self.now(), Relaxed);
-        }
-    }
-    /// How long ago a record was handed over.
-    fn since(&self, id: u64) -> Option<Duration> {
-        let at = self.at.get(usize::try_from(id).ok()?)?.load(Relaxed);
-        Some(Duration::from_nanos(self.now().saturating_sub(at)))
-    }
-}
-
-/// One record per millisecond; from the call that produces it to the moment when a follower of the output holds its score.
-pub(super) async fn latency(cx: &Context, rows: u64) -> Result<Report> {
-    let lab = Lab::new(cx).await?;
-    lab.publish(1).await?;
-    lab.warm().await?;
-    // The first second warms up: threads, caches and pages that every long-running process has.
-    let warm_up = (rows / 10).min(1_000);
-    let producer = Producer::new(lab.broker(), INPUT).await?;
-    cx.ui.info(&format!("one record per millisecond for {} s", rows / 1_000));
-    let meter = Meter::start();
-    let job = lab.job(&score_sql(), UntilEnd::No, None).await?;
-    let follower = TopicSource { topic: OUTPUT.into(), start: Start::At(OffsetAt::Latest), ends: None, partitions: None };
-    let spec = SourceSpec { topics: vec![follower], budget: 8 << 20, ..SourceSpec::default() };
-    let mut source = lab.broker().source(spec).await?;
-    let sent = Sent::new(rows);
-    let feeding = tokio::spawn(feed(producer, rows, Arc::clone(&sent)));
-    let mut latencies = Vec::new();
-    let mut there = 0;
-    while there < rows {
-        let ids = next_ids(source.as_mut()).await?;
-        there += ids.len() as u64;
-        latencies.extend(ids.into_iter().filter(|id| *id >= warm_up).filter_map(|id| sent.since(id)));
-    }
-    finished(feeding).await?;
-    job.stop();
-    job.wait().await?;
-    let mut report = meter.stop(rows, &job.metrics());
-    report.set("latency_p50_us", json!(quantile_us(&mut latencies, 0.5)));
-    report.set("latency_p99_us", json!(quantile_us(&mut latencies, 0.99)));
-    report.set("latency_max_us", json!(quantile_us(&mut latencies, 1.0)));
-    Ok(report)
-}
-
-/// The ids of the rows that come next.
-async fn next_ids(source: &mut dyn Source) -> Result<Vec<u64>> {
-    loop {
-        let Event::Cut(cut) = source.next(Limit { rows: 8_192, bytes: 1 << 20 }).await? else { continue };
-        let mut ids = Vec::new();
-        for chunk in cut.chunks {
-            let Rows::Records(records) = &chunk.rows else { continue };
-            ids.extend(records.values.iter().flatten().filter_map(id_of));
-        }
-        if !ids.is_empty() {
-            return Ok(ids);
-        }
-    }
-}
-
-/// The id of an output row, `{"id":17,...`.
-fn id_of(value: &[u8]) -> Option<u64> {
-    let digits = value.strip_prefix(b"{\"id\":")?;
-    let end = digits.iter().position(|byte| !byte.is_ascii_digit())?;
-    std::str::from_utf8(&digits[..end]).ok()?.parse().ok()
-}
-
 /// How often the start is measured.
 const STARTS: usize = 7;
 
 /// From the start of a process that runs a saved query to its first row in the output, as another process sees it.
-pub(super) async fn start(cx: &Context, rows: u64) -> Result<Report> {
-    let lab = Lab::new(cx).await?;
+pub(super) async fn start(lab: &Lab, rows: u64) -> Result<Report> {
     lab.publish(1).await?;
-    Producer::new(lab.broker(), INPUT).await?.fill(rows).await?;
+    fill(lab, rows, PARTITIONS).await?;
     let meter = Meter::start();
     let mut times = Vec::with_capacity(STARTS);
     for number in 0..STARTS {
         let file = lab.path().join(format!("start{number}.sql"));
-        let written = tokio::fs::write(&file, score_sql()).await;
+        let sql = lab.preamble(&format!("start{number}")) + &score_sql(lab);
+        let written = tokio::fs::write(&file, sql).await;
         written.map_err(|e| Error::external(format!("cannot write \"{}\"", file.display())).source(e))?;
-        times.push(first_row(&lab, &file).await?);
+        times.push(first_row(lab, &file).await?);
     }
     let mut report = meter.stop(rows * STARTS as u64, &Default::default());
     report.set("starts", json!(STARTS));
@@ -273,15 +177,10 @@ pub(super) async fn start(cx: &Context, rows: u64) -> Result<Report> {
 }
 
 async fn first_row(lab: &Lab, file: &std::path::Path) -> Result<Duration> {
-    let ends = || async {
-        match lab.broker().topic(OUTPUT).await? {
-            Some(_) => Ok(lab.broker().offsets(OUTPUT, OffsetAt::Latest).await?.iter().sum::<i64>()),
-            None => Ok::<_, Error>(0),
-        }
-    };
+    let output = lab.output();
+    let ends = || async { Ok::<i64, Error>(lab.broker().offsets(&output, OffsetAt::Latest).await?.iter().sum()) };
     let before = ends().await?;
-    let mut command = Command::new(this_program()?);
-    command.arg("run").arg(file).args(["--until-end", "--quiet", "--broker", &lab.address()]);
+    let mut command = lab.command(&["run", &file.to_string_lossy(), "--until-end", "--quiet"])?;
     let begun = Instant::now();
     let mut child = Child::spawn(command.stdout(Stdio::null()))?;
     let first = loop {
@@ -291,7 +190,8 @@ async fn first_row(lab: &Lab, file: &std::path::Path) -> Result<Duration> {
         if child.ended()?.is_some_and(|status| !status.success()) {
             return Err(Error::external("the query failed").hint("Its own words stand above."));
         }
-        tokio::time::sleep(Duration::from_millis(1)).await;
+        // Asking Kafka takes time of the machine that is measured.
+        tokio::time::sleep(Duration::from_millis(if lab.is_kafka() { 5 } else { 1 })).await;
     };
     child.wait().await?;
     Ok(first)
@@ -321,11 +221,5 @@ mod tests {
         let published = BTreeMap::from([(2, at(3_005))]);
         let (pauses, quiet) = pauses(&epochs, &published);
         assert_eq!((pauses, quiet), (vec![Duration::from_millis(25)], vec![Duration::ZERO]));
-    }
-
-    #[test]
-    fn the_id_is_read_from_the_output() {
-        assert_eq!(id_of(b"{\"id\":170,\"score\":0.5}"), Some(170));
-        assert_eq!(id_of(b"{\"score\":0.5}"), None);
     }
 }

@@ -7,12 +7,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::connector::{Broker, Commit, NewTopic, Output, Sink, SinkSpec};
+use crate::connector::{Broker, Commit, OffsetAt, Output, Sink, SinkSpec};
 use crate::error::Result;
 use crate::format::{Records, RecordsBuilder};
 use crate::time;
 
-/// How many partitions the input and the output have.
+/// How many partitions the output has, and the input of most cases.
 pub(super) const PARTITIONS: i32 = 8;
 /// How many numbers the network takes.
 pub(super) const FEATURES: u64 = 11;
@@ -29,32 +29,32 @@ pub(super) fn network(number: u8) -> Bytes {
     file.into()
 }
 
-/// A topic of [`PARTITIONS`] and what writes to it.
+/// What writes to a topic.
 pub(super) struct Producer {
     topic: Arc<str>,
+    partitions: i32,
     sink: Box<dyn Sink>,
     next: u64,
 }
 
 impl Producer {
-    /// Creates the topic.
+    /// Writes to a topic that exists.
     pub(super) async fn new(broker: &Arc<dyn Broker>, topic: &str) -> Result<Self> {
-        let new = NewTopic { name: topic.to_owned(), partitions: Some(PARTITIONS), ..NewTopic::default() };
-        broker.create_topic(&new).await?;
-        Ok(Self { topic: topic.into(), sink: broker.sink(SinkSpec::default()).await?, next: 0 })
+        let partitions = i32::try_from(broker.offsets(topic, OffsetAt::Earliest).await?.len()).unwrap_or(PARTITIONS);
+        Ok(Self { topic: topic.into(), partitions, sink: broker.sink(SinkSpec::default()).await?, next: 0 })
     }
 
     /// Writes the next `rows` records, dealt to all partitions in equal parts, in one commit.
     pub(super) async fn write(&mut self, rows: u64) -> Result<()> {
         let (first, last) = (self.next, self.next + rows);
         self.next = last;
-        let lanes = PARTITIONS.unsigned_abs().into();
-        let share = |index: u64| (first + index..last).step_by(PARTITIONS.unsigned_abs() as usize);
-        let outputs = (0..PARTITIONS)
+        let lanes = self.partitions.unsigned_abs().into();
+        let share = |index: u64| (first + index..last).step_by(self.partitions.unsigned_abs() as usize);
+        let outputs = (0..self.partitions)
             .zip(0..rows.min(lanes))
             .map(|(spin, index)| {
                 // One record at a time must not always meet the same partition.
-                let partition = (spin + i32::try_from(first % lanes).unwrap_or(0)) % PARTITIONS;
+                let partition = (spin + i32::try_from(first % lanes).unwrap_or(0)) % self.partitions;
                 Output { topic: Arc::clone(&self.topic), partition, records: records(share(index)) }
             })
             .collect();
@@ -83,7 +83,8 @@ fn records(ids: impl Iterator<Item = u64>) -> Records {
     builder.finish()
 }
 
-fn record(id: u64, out: &mut Vec<u8>) {
+/// The text of one record.
+pub(super) fn record(id: u64, out: &mut Vec<u8>) {
     // A `Vec` takes all that is written to it.
     let _ = write!(out, "{{\"id\":{id}");
     for feature in 0..FEATURES {

@@ -1,67 +1,155 @@
-//! A place for one case: an embedded broker in a temporary directory, and sessions on it.
+//! A place for one case, and sessions on it.
+//!
+//! ```text
+//! embedded   a broker of its own in a temporary directory, which goes with it
+//! Kafka      topics and groups with names of their own, which are deleted at the end
+//! ```
+//!
+//! On Kafka, what feeds and watches the job is another process ([`Lab::part`]): what is measured is the job's alone.
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use tempfile::TempDir;
 
-use super::input;
+use super::input::{PARTITIONS, network};
 use crate::cli::Context;
 use crate::config::Options;
-use crate::connector::Broker;
+use crate::connector::{Broker, NewTopic};
 use crate::engine::{Engine, EngineConfig, EpochHook, Job, Notices, Outcome, PublishOptions, UntilEnd};
 use crate::error::{Error, Result};
 
 /// The model that all cases use.
 pub(super) const MODEL: &str = "mlp";
 
-/// A broker of its own for one case. The directory goes with it.
+/// A place for one case.
 pub(super) struct Lab {
     engine: Arc<Engine>,
+    /// Files of the case, and the embedded broker's.
     dir: TempDir,
+    /// What stands behind `--broker` and `-X`.
+    config: EngineConfig,
+    kafka: bool,
+    /// In front of every name on Kafka; empty on a broker of our own.
+    prefix: String,
+    jobs: Mutex<Vec<Arc<Job>>>,
+    groups: Mutex<Vec<String>>,
+    /// From here on nothing that is said matters: topics go away under those who follow them.
+    closing: Arc<AtomicBool>,
 }
 
 impl Lab {
-    /// Opens an empty one.
+    /// Opens one: on Kafka if the command line names it, else on an embedded broker that is empty.
     pub(super) async fn new(cx: &Context) -> Result<Self> {
         let dir = tempfile::Builder::new().prefix("vatic-bench-").tempdir();
         let dir = dir.map_err(|e| Error::external("no temporary directory could be made").source(e))?;
-        let config = EngineConfig { broker: address(dir.path()), properties: Options::default() };
-        let ui = Arc::clone(&cx.ui);
+        let kafka = on_kafka(cx);
+        let config = if kafka {
+            cx.config.clone()
+        } else {
+            EngineConfig { broker: format!("embedded:{}", dir.path().display()), properties: Options::default() }
+        };
+        let prefix =
+            if kafka { format!("vatic-bench-{:x}-{}-", crate::time::now(), std::process::id()) } else { String::new() };
+        let (ui, closing) = (Arc::clone(&cx.ui), Arc::<AtomicBool>::default());
+        let over = Arc::clone(&closing);
         let warnings = Notices::new(move |notice| {
-            if notice.level == crate::engine::Level::Warning {
+            if notice.level == crate::engine::Level::Warning && !over.load(Relaxed) {
                 ui.warning(&notice.text);
             }
         });
-        Ok(Self { engine: Engine::open(config, warnings).await?, dir })
+        let engine = Engine::open(config.clone(), warnings).await?;
+        let (jobs, groups) = (Mutex::default(), Mutex::default());
+        Ok(Self { engine, dir, config, kafka, prefix, jobs, groups, closing })
     }
 
-    /// Where it is.
+    /// Ends what runs and takes everything away that was made on a broker of others.
+    pub(super) async fn close(self) {
+        self.closing.store(true, Relaxed);
+        let jobs = std::mem::take(&mut *self.jobs.lock().unwrap_or_else(PoisonError::into_inner));
+        for job in jobs {
+            job.stop();
+            // How a job ends does not matter any more; one that waits for a broker must not hold us up.
+            let _ = tokio::time::timeout(Duration::from_secs(5), job.wait()).await;
+        }
+        if !self.kafka {
+            return;
+        }
+        let groups = std::mem::take(&mut *self.groups.lock().unwrap_or_else(PoisonError::into_inner));
+        for group in groups {
+            // Fails where the job never came to commit.
+            let _ = self.broker().reset_group(&group, &[]).await;
+        }
+        for topic in [self.input(), self.output(), self.models()] {
+            let _ = self.broker().delete_topic(&topic).await;
+        }
+    }
+
+    /// Where files of the case can stand.
     pub(super) fn path(&self) -> &Path {
         self.dir.path()
     }
-    /// What stands behind `--broker`.
-    pub(super) fn address(&self) -> String {
-        address(self.dir.path())
+    /// Whether it is on Kafka.
+    pub(super) fn is_kafka(&self) -> bool {
+        self.kafka
     }
     /// The broker.
     pub(super) fn broker(&self) -> &Arc<dyn Broker> {
         self.engine.broker()
     }
+    /// The topic that the job reads.
+    pub(super) fn input(&self) -> String {
+        if self.kafka { format!("{}input", self.prefix) } else { "bench-input".to_owned() }
+    }
+    /// The topic that the job writes.
+    pub(super) fn output(&self) -> String {
+        if self.kafka { format!("{}output", self.prefix) } else { "bench-output".to_owned() }
+    }
+    fn models(&self) -> String {
+        format!("{}models", self.prefix)
+    }
+
+    /// Creates the topics of the case, the input with so many partitions.
+    pub(super) async fn topics(&self, partitions: i32) -> Result<()> {
+        for (name, partitions) in [(self.input(), partitions), (self.output(), PARTITIONS)] {
+            self.broker().create_topic(&NewTopic { name, partitions: Some(partitions), ..NewTopic::default() }).await?;
+        }
+        Ok(())
+    }
+
+    /// What stands before the statements of a job: on Kafka, names that are nobody else's, and no topic for dead letters (there
+    /// will be none, and it would stay).
+    pub(super) fn preamble(&self, job: &str) -> String {
+        if !self.kafka {
+            return String::new();
+        }
+        let name = format!("{}{job}", self.prefix);
+        self.groups.lock().unwrap_or_else(PoisonError::into_inner).push(format!("vatic-{name}"));
+        format!("SET job.name = '{name}'; SET models.topic = '{}'; SET score.on_error = 'fail';", self.models())
+    }
+    /// What a table of the input says about bad records.
+    pub(super) fn bad_records(&self) -> &'static str {
+        if self.kafka { ", bad_records = 'fail'" } else { "" }
+    }
 
     /// Publishes the network as version `number`.
     pub(super) async fn publish(&self, number: u8) -> Result<u64> {
         let options = PublishOptions::default();
-        Ok(self.engine.publish("models", MODEL, input::network(number), &options).await?.version)
+        Ok(self.engine.publish(&self.models(), MODEL, network(number), &options).await?.version)
     }
 
     /// Loads what is published, which the first query would otherwise have to wait for.
     pub(super) async fn warm(&self) -> Result<()> {
         let mut session = self.engine.session();
-        for statement in session.parse("SELECT count(*) FROM models WHERE status IN ('live', 'ready')", None)? {
+        let sql =
+            format!("SET models.topic = '{}'; SELECT count(*) FROM models WHERE status IN ('live', 'ready')", self.models());
+        for statement in session.parse(&sql, None)? {
             if let Outcome::Rows(rows) = session.execute(&statement).await? {
                 rows.collect().await?;
             }
@@ -76,17 +164,40 @@ impl Lab {
         if let Some(hook) = hook {
             session.set_epoch_hook(hook);
         }
-        for statement in session.parse(sql, None)? {
+        for statement in session.parse(&(self.preamble("job") + sql), None)? {
             if let Outcome::Job(job) = session.execute(&statement).await? {
+                self.jobs.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&job));
                 return Ok(job);
             }
         }
         Err(Error::internal("a benchmark's query is no job"))
     }
+
+    /// `vatic args... --broker ...`, on this broker.
+    pub(super) fn command(&self, args: &[&str]) -> Result<Command> {
+        command(&self.config, args)
+    }
+
+    /// Starts `vatic bench-part args...` on this broker.
+    pub(super) fn part(&self, args: &[&str]) -> Result<Child> {
+        let mut command = self.command(&[&["bench-part", "--quiet"], args].concat())?;
+        Child::spawn(command.stdout(Stdio::piped()))
+    }
 }
 
-fn address(dir: &Path) -> String {
-    format!("embedded:{}", dir.display())
+/// Whether cases run on Kafka: only if the command line says so. `VATIC_BROKER` may be set for other work on other people's machines.
+pub(super) fn on_kafka(cx: &Context) -> bool {
+    cx.broker_named && !cx.config.broker.starts_with("embedded")
+}
+
+/// `vatic args...` with a broker and its properties.
+pub(super) fn command(config: &EngineConfig, args: &[&str]) -> Result<Command> {
+    let mut command = Command::new(this_program()?);
+    command.args(args).args(["--broker", &config.broker]);
+    config.properties.iter().for_each(|(name, value)| {
+        command.args(["-X", &format!("{name}={value}")]);
+    });
+    Ok(command)
 }
 
 /// The file of the running program.
@@ -113,6 +224,23 @@ impl Child {
                 return Ok(status);
             }
             tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+    /// Waits for its end, which must be good; what it wrote to a piped stdout.
+    pub(super) async fn result(&mut self) -> Result<String> {
+        let status = self.wait().await?;
+        if status.success() {
+            return self.said();
+        }
+        Err(Error::external(format!("a process of the benchmark ended with {status}")).hint("Its own words stand above."))
+    }
+    /// Asks it to end, and gives it time to clean up.
+    pub(super) async fn stop(&mut self) {
+        if let Ok(pid) = i32::try_from(self.0.id())
+            && self.ended().is_ok_and(|ended| ended.is_none())
+        {
+            let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
+            let _ = tokio::time::timeout(Duration::from_secs(15), self.wait()).await;
         }
     }
     /// What it wrote to a piped stdout, after its end.

@@ -82,6 +82,11 @@ impl Report {
     pub(super) fn set(&mut self, name: &str, value: Value) {
         self.0.insert(name.to_owned(), value);
     }
+    /// How much of one core was used, in percent.
+    pub(super) fn share_of_a_core(&self) -> f64 {
+        let number = |name: &str| self.0.get(name).and_then(Value::as_f64).unwrap_or(0.0);
+        rounded(number("cpu_s") / number("wall_s").max(1e-9) * 100.0)
+    }
     /// The same with the case's name in front.
     pub(super) fn named(self, case: &str) -> Self {
         let mut all = Map::from_iter([("case".to_owned(), json!(case))]);
