@@ -183,10 +183,10 @@ pub fn lane_count(partitions: usize) -> usize {
 
 /// How a budget of bytes is shared: what is read ahead, what one epoch takes, what waits for a commit.
 ///
-/// The rest is room for what epochs make of their rows: columns, features, scores.
+/// As much as waits for a commit may be in one that is on its way, and a broker's client may hold a copy of it. The rest is room for what epochs make of their rows: columns, features, scores.
 #[must_use]
 pub fn share_budget(budget: usize, rows: usize) -> (usize, Limit, usize) {
-    (budget / 4, Limit { rows, bytes: (budget / 16).max(64 << 10) }, budget / 4)
+    (budget / 4, Limit { rows, bytes: (budget / 16).max(64 << 10) }, budget / 8)
 }
 
 /// The consumer group of a job: characters that a group cannot have become `-`.

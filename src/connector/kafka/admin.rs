@@ -3,15 +3,15 @@
 //! Everything here blocks, so it runs on threads of its own (`Kafka` sees to that). An answer that only says "not yet" (a leader
 //! is being elected, a coordinator loads, a transaction is undecided) is asked for again until [`PATIENCE`] is over.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use rdkafka::types::RDKafkaErrorCode as Code;
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::error::KafkaError;
-use super::ffi::{Client, Entry, Failure, Kind, Outcome, TopicMetadata};
+use super::ffi::{Client, Entry, Failure, Kind, Outcome, TopicMetadata, lock};
 use super::properties::{self, Properties};
 use crate::connector::{NewTopic, OffsetAt, Partition, Position, Topic};
 
@@ -23,6 +23,8 @@ const WAIT: Duration = Duration::from_secs(10);
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How long a group's undecided transaction is waited for: brokers end it after its timeout, and look every 10 s.
 const UNDECIDED: Duration = Duration::from_secs(90);
+/// So long are markers of this process's own transactions waited for.
+const MARKERS: Duration = Duration::from_secs(5);
 
 /// Topics of Kafka's own, which no list shows.
 const INTERNAL: &[&str] = &["__consumer_offsets", "__share_group_state", "__transaction_state", "__cluster_metadata"];
@@ -34,6 +36,8 @@ pub(super) struct Admin {
     /// What people set with `-X`.
     pub given: Properties,
     client: Client,
+    /// Where this process's newest transactions have records, by topic and partition.
+    written: Mutex<HashMap<Arc<str>, BTreeMap<Partition, i64>>>,
 }
 
 impl Admin {
@@ -50,7 +54,7 @@ impl Admin {
             let answer = client.topics(Duration::from_millis(300));
             client.poll(Duration::ZERO);
             match answer {
-                Ok(_) => return Ok(Self { address: address.to_owned(), given, client }),
+                Ok(_) => return Ok(Self { address: address.to_owned(), given, client, written: Mutex::default() }),
                 Err(failure) => {
                     if let Some(error) = refused(&client) {
                         return Err(error);
@@ -151,6 +155,7 @@ impl Admin {
             Err(failure) if matches!(failure.code, Code::UnknownTopicOrPartition | Code::UnknownTopic) => return Ok(false),
             Err(failure) => return Err(self.failed(format!("delete topic \"{name}\""), failure)),
         }
+        lock(&self.written).remove(name);
         self.until(|all| all.iter().all(|topic| topic.name != name))?;
         Ok(true)
     }
@@ -192,6 +197,33 @@ impl Admin {
             found.extend(late.into_iter().zip(ends));
         }
         wanted.iter().map(|at| found.get(at).copied().ok_or_else(|| self.silent(at.0))).collect()
+    }
+
+    /// Notes that a transaction with a record at this offset was committed.
+    pub(super) fn note_written(&self, topic: &Arc<str>, partition: Partition, offset: i64) {
+        let mut written = lock(&self.written);
+        written.entry(Arc::clone(topic)).or_default().insert(partition, offset);
+    }
+
+    /// The ends of what is committed in a topic, once what this process committed is visible: a commit is answered before its
+    /// markers are in the log, and a statement must see what the one before it wrote.
+    pub(super) fn stable_ends(&self, topic: &str, partitions: Partition) -> Result<Vec<i64>> {
+        let wanted: Vec<(&str, Partition)> = (0..partitions).map(|partition| (topic, partition)).collect();
+        let begun = Instant::now();
+        loop {
+            let ends = self.offsets(&wanted, &OffsetAt::Latest)?;
+            let ours = lock(&self.written).get(topic).cloned().unwrap_or_default();
+            let seen = (0..).zip(&ends).all(|(partition, end)| ours.get(&partition).is_none_or(|offset| offset < end));
+            // Another writer's open transaction may hold the end back for long.
+            if seen {
+                return Ok(ends);
+            }
+            if begun.elapsed() > MARKERS {
+                lock(&self.written).remove(topic);
+                return Ok(ends);
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 
     fn silent(&self, topic: &str) -> KafkaError {

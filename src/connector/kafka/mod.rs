@@ -56,6 +56,7 @@ impl Kafka {
     /// nobody answers or the credentials are refused, naming the address.
     pub fn open(address: &str, properties: &Options) -> Result<Arc<dyn Broker>> {
         let given = properties::given(properties)?;
+        ffi::tame_memory();
         Ok(Arc::new(Self { admin: Arc::new(Admin::connect(address, given)?), leavers: Leavers::default() }))
     }
 
@@ -101,6 +102,9 @@ impl Broker for Kafka {
         let topic = topic.to_owned();
         self.ask(move |admin| {
             let partitions = admin.partitions(&topic)?;
+            if at == OffsetAt::Latest {
+                return admin.stable_ends(&topic, partitions);
+            }
             let wanted: Vec<(&str, Partition)> = (0..partitions).map(|partition| (topic.as_str(), partition)).collect();
             admin.offsets(&wanted, &at)
         })
@@ -110,7 +114,16 @@ impl Broker for Kafka {
     async fn positions(&self, group: &str, topics: &[String]) -> Result<Vec<Position>> {
         let (group, topics) = (group.to_owned(), topics.to_vec());
         self.ask(move |admin| {
-            let mut all = admin.committed(&group, None)?;
+            // Asked for by name: a partition whose only position is in a transaction that ends just now is waited for.
+            let mut names: Vec<(&str, Partition)> = Vec::new();
+            for topic in topics.iter().filter(|topic| positions::is_topic(topic)) {
+                match admin.partitions(topic) {
+                    Ok(partitions) => names.extend((0..partitions).map(|partition| (topic.as_str(), partition))),
+                    Err(KafkaError::NoTopic { .. }) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            let mut all = if names.is_empty() { Vec::new() } else { admin.committed(&group, Some(&names))? };
             if topics.iter().any(|topic| !positions::is_topic(topic)) {
                 all.extend(positions::read(admin, &group)?);
             }
@@ -184,7 +197,7 @@ fn open_source(admin: &Arc<Admin>, spec: SourceSpec, leavers: Leavers) -> std::r
     let group = spec.group.clone();
     let name = group.clone().unwrap_or_else(|| format!("vatic-reader-{}", std::process::id()));
     let made =
-        properties::consumer(&admin.address, &[&admin.given, &given], &name, spec.budget / 2, reader::has_ends(&spec));
+        properties::consumer(&admin.address, &[&admin.given, &given], &name, spec.budget / 2, source::has_ends(&spec));
     let client = Arc::new(Client::new(Kind::Consumer, &made)?);
     let queue = Queue::of(&client).ok_or_else(|| KafkaError::Start("it has no queue".to_owned()))?;
     let (queue, topics) = (Arc::new(queue), spec.topics.clone());

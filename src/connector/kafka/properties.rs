@@ -36,6 +36,8 @@ const ALL: &[(&str, &str)] = &[
     // A broker closes idle connections; that is no news.
     ("log.connection.close", "false"),
     ("socket.keepalive.enable", "true"),
+    // Small requests follow each other: none waits until the one before it is acknowledged.
+    ("socket.nagle.disable", "true"),
     ("reconnect.backoff.max.ms", "2000"),
     // New partitions are found within this time.
     ("topic.metadata.refresh.interval.ms", "5000"),
@@ -67,7 +69,8 @@ const PRODUCER: &[(&str, &str)] = &[
     ("compression.type", "lz4"),
     ("linger.ms", "2"),
     ("batch.num.messages", "10000"),
-    ("queue.buffering.max.messages", "1000000"),
+    // A record costs some 250 bytes beside its own while librdkafka has it: at most so many of a commit at once.
+    ("queue.buffering.max.messages", "20000"),
     // With the default of 100 ms each transaction that follows another waits so long for the other's markers (`docs/kafka.md`).
     ("retry.backoff.ms", "1"),
     ("retry.backoff.max.ms", "5"),
@@ -100,6 +103,7 @@ fn with(address: &str, defaults: &[&[(&str, &str)]], given: &[&Properties]) -> P
 /// For metadata and administration.
 pub(super) fn admin(address: &str, given: &Properties) -> Properties {
     let mut all = with(address, &[ALL], &[given]);
+    all.remove("fetch.max.bytes"); // it reads nothing, and the limit would have to fit that of messages
     all.insert("group.id".to_owned(), "vatic-admin".to_owned()); // never joined
     all
 }
@@ -109,15 +113,19 @@ pub(super) fn admin(address: &str, given: &Properties) -> Properties {
 pub(super) fn consumer(address: &str, given: &[&Properties], group: &str, budget: usize, ends: bool) -> Properties {
     let mut all = with(address, &[ALL, CONSUMER], &[]);
     all.insert("enable.partition.eof".to_owned(), ends.to_string());
-    // One consumer queue for all partitions: the limit holds for all together, passed by what is on its way.
+    // One consumer queue for all partitions: the limit holds for all together. It counts a record's own bytes, beside which
+    // librdkafka needs some 400, and is passed by one answer, whose records take twice or thrice its bytes once decompressed:
+    // small ones of 140 bytes take about the whole budget so.
     let set = |all: &mut Properties, name: &str, value: String| all.insert(name.to_owned(), value);
-    set(&mut all, "queued.max.messages.kbytes", (budget / 1024).clamp(64, 2_000_000).to_string());
+    set(&mut all, "queued.max.messages.kbytes", (budget / 8 / 1024).clamp(64, 2_000_000).to_string());
     set(&mut all, "queued.min.messages", "1000000".to_owned());
-    let fetch = budget.clamp(1 << 20, 50 << 20);
+    let fetch = (budget / 16).clamp(64 << 10, 50 << 20);
     set(&mut all, "fetch.max.bytes", fetch.to_string());
-    set(&mut all, "message.max.bytes", (1 << 20).to_string()); // of a consumer: the least `fetch.max.bytes` may be
     set(&mut all, "fetch.message.max.bytes", fetch.min(4 << 20).to_string());
     all.extend(given.iter().flat_map(|properties| properties.iter().map(|(n, v)| (n.clone(), v.clone()))));
+    // Of a consumer: the least that `fetch.max.bytes` may be. It writes nothing.
+    let fetch = all.get("fetch.max.bytes").cloned().unwrap_or_default();
+    all.insert("message.max.bytes".to_owned(), fetch);
     all.insert("group.id".to_owned(), group.to_owned());
     all
 }
@@ -174,6 +182,17 @@ mod tests {
         assert_eq!(all["compression.type"], "zstd");
         let error = Error::from(given(&options(&[("kafka.group.id", "x")])).unwrap_err());
         assert_eq!(error.message(), "the Kafka property \"group.id\" is set by vatic");
+    }
+
+    #[test]
+    fn answers_may_be_smaller_than_messages() {
+        let given = given(&options(&[("fetch.max.bytes", "100000")])).unwrap();
+        Client::new(Kind::Admin, &admin("127.0.0.1:1", &given)).unwrap();
+        Client::new(Kind::Consumer, &consumer("127.0.0.1:1", &[&given], "g", 64 << 20, true)).unwrap();
+        Client::new(Kind::Producer, &producer("127.0.0.1:1", &[&given], None, Duration::from_secs(9))).unwrap();
+        for budget in [0, 1 << 20, 1 << 40] {
+            Client::new(Kind::Consumer, &consumer("127.0.0.1:1", &[], "g", budget, true)).unwrap();
+        }
     }
 
     #[test]

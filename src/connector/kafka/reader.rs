@@ -16,7 +16,7 @@ use rdkafka::types::RDKafkaErrorCode as Code;
 use super::admin::{Admin, put, ranges};
 use super::error::KafkaError;
 use super::ffi::{Batch, Client, Entry, Failure, Message, Queue, Rebalance, lock};
-use super::source::{Lane, Place, Shared};
+use super::source::{Lane, Place, Shared, singly};
 use crate::connector::{Assignment, Event, OffsetAt, Partition, Position, SourceSpec, Start};
 use crate::format::RecordsBuilder;
 
@@ -66,6 +66,8 @@ pub(super) struct Reader {
     answered: u64,
     joined: bool,
     paused: bool,
+    /// Messages are taken one by one.
+    singly: bool,
 }
 
 /// Partitions and where their reading begins, checked against what the topics hold.
@@ -73,11 +75,6 @@ pub(super) struct Reader {
 pub(super) struct Begin {
     pub places: Vec<Assignment>,
     ends: BTreeMap<Place, i64>,
-}
-
-/// Whether the source must know of partitions' ends.
-pub(super) fn has_ends(spec: &SourceSpec) -> bool {
-    spec.topics.iter().any(|topic| topic.ends.is_some())
 }
 
 /// Where partitions begin: at what the group committed, else where their topic's start says.
@@ -149,6 +146,7 @@ pub(super) fn begin(admin: &Arc<Admin>, spec: &SourceSpec, known: &[i32], places
 impl Reader {
     pub(super) fn new(admin: Arc<Admin>, spec: SourceSpec, shared: Arc<Shared>, queue: Arc<Queue>, known: Vec<i32>) -> Self {
         let inputs = spec.topics.iter().enumerate().map(|(input, t)| (Arc::clone(&t.topic), input)).collect();
+        let singly = singly(&spec);
         Self {
             admin,
             spec,
@@ -162,6 +160,7 @@ impl Reader {
             answered: 0,
             joined: false,
             paused: false,
+            singly,
         }
     }
 
@@ -189,7 +188,7 @@ impl Reader {
 
     fn read(&mut self) -> Result<()> {
         let (mut batch, mut full_since, mut grown) = (Batch::default(), None::<Instant>, Instant::now());
-        let (high, singly) = ((self.spec.budget / 2).max(1), has_ends(&self.spec));
+        let high = (self.spec.budget / 2).max(1);
         loop {
             {
                 let mut state = lock(&self.shared.state);
@@ -217,7 +216,7 @@ impl Reader {
                 }
             }
             self.answer_releases()?;
-            self.queue.take(WAIT, MOST, singly, &mut batch);
+            self.queue.take(WAIT, MOST, self.singly, &mut batch);
             while let Some(rebalance) = self.client().rebalance() {
                 self.rebalance(rebalance)?;
             }
@@ -385,9 +384,11 @@ impl Reader {
         // Messages come in runs of one partition, so its reading is looked up once per run.
         let mut run: Option<((usize, i32), Place)> = None;
         let mut touched: Vec<Place> = Vec::new();
+        let mut astray: Vec<Place> = Vec::new();
         for message in batch.iter() {
             if let Some(failure) = message.failure() {
                 self.trouble(message, failure, &mut touched)?;
+                astray.extend(self.inputs.get(message.topic()).map(|input| (*input, message.partition())));
                 continue;
             }
             let mark = (message.topic_mark(), message.partition());
@@ -415,6 +416,15 @@ impl Reader {
             reading.builder.push(offset, message.timestamp(), message.key(), message.value(), message.headers());
         }
         self.hand_over(&touched);
+        if !self.singly {
+            // The call for many messages took the event for a record: librdkafka stands one behind it and is put right, unless
+            // nothing more is wanted of the partition.
+            for place in astray {
+                if self.readings.get(&place).is_some_and(|reading| !reading.is_done() && !reading.revoked) {
+                    self.again(Some(place))?;
+                }
+            }
+        }
         Ok(())
     }
 
@@ -488,6 +498,11 @@ impl Reader {
                 }
                 Ok(())
             }
+            // librdkafka would go on behind records that cannot be read.
+            Code::BadMessage | Code::BadCompression | Code::NotImplemented => {
+                let what = format!("read topic \"{topic}\" at partition {}", message.partition());
+                Err(KafkaError::of(&self.admin.address, what, failure))
+            }
             Code::TopicAuthorizationFailed => {
                 Err(KafkaError::of(&self.admin.address, format!("read topic \"{topic}\""), failure))
             }
@@ -520,12 +535,17 @@ impl Reader {
     fn again(&mut self, place: Option<Place>) -> Result<()> {
         let Some(place) = place else { return Ok(()) };
         std::thread::sleep(Duration::from_millis(50));
-        if self.spec.group.is_none() {
-            return self.read_all();
-        }
         let list = self.list(&[place])?;
-        let failed = |failure| KafkaError::of(&self.admin.address, "go on reading", failure);
-        self.client().unassign(&list).and_then(|()| self.client().assign(&list)).map_err(failed)
+        if self.spec.group.is_none() {
+            self.read_all()?;
+        } else {
+            let failed = |failure| KafkaError::of(&self.admin.address, "go on reading", failure);
+            self.client().unassign(&list).and_then(|()| self.client().assign(&list)).map_err(failed)?;
+        }
+        if self.paused {
+            self.pause(true)?;
+        }
+        Ok(())
     }
 
     /// Says that all is read, once it is.

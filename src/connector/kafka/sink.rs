@@ -216,6 +216,9 @@ impl Writer {
             match written.and_then(|sent| if sent { self.settle(deadline).map(Some) } else { Ok(None) }) {
                 Ok(Some(offsets)) => {
                     self.client.commit(deadline).map_err(|failure| self.failed(failure))?;
+                    for (output, offset) in outputs.iter().zip(&offsets) {
+                        self.admin.note_written(&output.topic, output.partition, *offset);
+                    }
                     return Ok(offsets);
                 }
                 Ok(None) => {

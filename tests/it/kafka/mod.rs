@@ -2,7 +2,9 @@
 //!
 //! ```text
 //! jars ─► cluster     Maven's jars, brokers on free loopback ports
-//! cli                 what people see on the command line
+//! cli, measure        what people see on the command line; `vatic bench`
+//! reading             where readers with ends stand
+//! budget              memory with a backlog on many partitions
 //! trial ─► trouble    a job whose processes and brokers are killed: each row once
 //! ```
 //!
@@ -10,9 +12,12 @@
 //! `VATIC_BROKER_KILLS` how often to a broker. `VATIC_TEST_KAFKA=off` leaves out all that needs Java and Maven.
 //! To add a subject: a file here and its `mod` line.
 
+mod budget;
 mod cli;
 pub mod cluster;
 mod jars;
+mod measure;
+mod reading;
 mod trial;
 mod trouble;
 
