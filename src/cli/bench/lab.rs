@@ -81,7 +81,8 @@ impl Lab {
         if !self.kafka {
             return;
         }
-        for group in std::mem::take(&mut *self.groups.lock().unwrap_or_else(PoisonError::into_inner)) {
+        let groups = std::mem::take(&mut *self.groups.lock().unwrap_or_else(PoisonError::into_inner));
+        for group in groups {
             // Fails where the job never came to commit.
             let _ = self.broker().reset_group(&group, &[]).await;
         }

@@ -49,7 +49,7 @@ pub(super) fn probe(cx: &Context, input: &str, output: &str, rows: u64) -> Resul
     let first = rows;
     send(&producer, input, first)?;
     let begun = Instant::now();
-    while !see(&consumer)?.is_some_and(|id| id == first) {
+    while see(&consumer)?.is_none_or(|id| id != first) {
         producer.poll(Duration::ZERO);
         if begun.elapsed() > PATIENCE {
             return Err(Error::external(format!("the job wrote nothing within {} s", PATIENCE.as_secs())));

@@ -132,7 +132,16 @@ impl Broker for Kafka {
     async fn positions(&self, group: &str, topics: &[String]) -> Result<Vec<Position>> {
         let (group, topics) = (group.to_owned(), topics.to_vec());
         self.ask(move |admin| {
-            let mut all = admin.committed(&group, None)?;
+            // Asked for by name: a partition whose only position is in a transaction that ends just now is waited for.
+            let mut names: Vec<(&str, Partition)> = Vec::new();
+            for topic in topics.iter().filter(|topic| positions::is_topic(topic)) {
+                match admin.partitions(topic) {
+                    Ok(partitions) => names.extend((0..partitions).map(|partition| (topic.as_str(), partition))),
+                    Err(KafkaError::NoTopic { .. }) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            let mut all = if names.is_empty() { Vec::new() } else { admin.committed(&group, Some(&names))? };
             if topics.iter().any(|topic| !positions::is_topic(topic)) {
                 all.extend(positions::read(admin, &group)?);
             }
@@ -206,7 +215,7 @@ fn open_source(admin: &Arc<Admin>, spec: SourceSpec, leavers: Leavers) -> std::r
     let group = spec.group.clone();
     let name = group.clone().unwrap_or_else(|| format!("vatic-reader-{}", std::process::id()));
     let made =
-        properties::consumer(&admin.address, &[&admin.given, &given], &name, spec.budget / 2, reader::has_ends(&spec));
+        properties::consumer(&admin.address, &[&admin.given, &given], &name, spec.budget / 2, source::has_ends(&spec));
     let client = Arc::new(security::client(Kind::Consumer, &made)?);
     if security::differs(&given) {
         security::greet(&client, &admin.address, &made)?;

@@ -18,7 +18,7 @@ use super::error::KafkaError;
 use super::ffi::{Batch, Client, Entry, Failure, Message, Queue, Rebalance, lock};
 use super::rights::Right;
 use super::security;
-use super::source::{Lane, Place, Shared};
+use super::source::{Lane, Place, Shared, singly};
 use crate::connector::{Assignment, Event, OffsetAt, Partition, Position, SourceSpec, Start};
 use crate::format::RecordsBuilder;
 
@@ -77,16 +77,6 @@ pub(super) struct Reader {
 pub(super) struct Begin {
     pub places: Vec<Assignment>,
     ends: BTreeMap<Place, i64>,
-}
-
-/// Whether the source must know of partitions' ends.
-pub(super) fn has_ends(spec: &SourceSpec) -> bool {
-    spec.topics.iter().any(|topic| topic.ends.is_some())
-}
-
-/// Whether messages are taken one by one, see [`Queue::take`]: where some partitions are followed past ends that are told of.
-fn singly(spec: &SourceSpec) -> bool {
-    has_ends(spec) && spec.topics.iter().any(|topic| topic.ends.is_none())
 }
 
 /// Where partitions begin: at what the group committed, else where their topic's start says.

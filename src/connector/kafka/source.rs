@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 use super::admin::list;
 use super::error::KafkaError;
 use super::ffi::{Client, GroupMetadata, Outcome, Queue, lock};
-use crate::connector::{Chunk, Cut, Event, Limit, Membership, Partition, Position, Rows, Source};
+use crate::connector::{Chunk, Cut, Event, Limit, Membership, Partition, Position, Rows, Source, SourceSpec};
 use crate::error::Result;
 use crate::format::Records;
 
@@ -21,6 +21,16 @@ use crate::format::Records;
 pub(super) type Place = (usize, Partition);
 /// Which partitions a member has, and with which of its assignments each came. Replaced whole, so a cut keeps the one it saw.
 pub(super) type Owned = Arc<BTreeMap<(Arc<str>, Partition), u64>>;
+
+/// Whether the source must know of partitions' ends.
+pub(super) fn has_ends(spec: &SourceSpec) -> bool {
+    spec.topics.iter().any(|topic| topic.ends.is_some())
+}
+
+/// Whether messages are taken one by one, see [`Queue::take`]: where some partitions are followed past ends that are told of.
+pub(super) fn singly(spec: &SourceSpec) -> bool {
+    has_ends(spec) && spec.topics.iter().any(|topic| topic.ends.is_none())
+}
 
 /// A source of Kafka topics.
 #[derive(Debug)]
