@@ -215,6 +215,10 @@ impl Admin {
 
     /// One offset per partition of `wanted`, in its order.
     pub(super) fn offsets(&self, wanted: &[(&str, Partition)], at: &OffsetAt) -> Result<Vec<i64>> {
+        self.offsets_of(wanted, at, true)
+    }
+
+    fn offsets_of(&self, wanted: &[(&str, Partition)], at: &OffsetAt, committed: bool) -> Result<Vec<i64>> {
         if wanted.is_empty() {
             return Ok(Vec::new());
         }
@@ -229,7 +233,7 @@ impl Admin {
         }
         let mut wait = FIRST_WAIT;
         let answers = retry(PATIENCE, || {
-            let answers = self.client.offsets(&asked, longer(&mut wait))?;
+            let answers = self.client.offsets(&asked, committed, longer(&mut wait))?;
             answered(settled(answers)?, matches!(at, OffsetAt::Timestamp(_)))
         })
         .map_err(|failure| self.failed("tell the offsets of its topics", failure))?;
@@ -268,6 +272,28 @@ impl Admin {
                 return Ok(ends);
             }
             std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// The end of a partition, once all is decided that its log held when this was asked: also what a process began to commit that is
+    /// dead by now.
+    pub(super) fn decided_end(&self, topic: &str, partition: Partition) -> Result<i64> {
+        let of = [(topic, partition)];
+        let end = |committed| -> Result<i64> {
+            self.offsets_of(&of, &OffsetAt::Latest, committed)?.first().copied().ok_or_else(|| self.silent(topic))
+        };
+        let (all, begun) = (end(false)?, Instant::now());
+        loop {
+            let decided = end(true)?;
+            if decided >= all {
+                return Ok(decided);
+            }
+            if begun.elapsed() > UNDECIDED {
+                let reason = format!("a transaction on it is open for more than {UNDECIDED:?}");
+                let failure = Failure::new(Code::OperationTimedOut, reason);
+                return Err(self.failed(format!("tell the end of topic \"{topic}\""), failure));
+            }
+            std::thread::sleep(Duration::from_millis(20));
         }
     }
 

@@ -613,12 +613,16 @@ impl Client {
         self.ask(sys::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBECONFIGS, wait, send, read)
     }
 
-    /// Offsets of partitions, where each entry of `wanted` holds a time in milliseconds, or -1 for the end of what is committed,
-    /// or -2 for the beginning. An answer of -1 means that no record is as young as the time.
-    pub(super) fn offsets(&self, wanted: &TopicPartitionList, wait: Duration) -> Outcome<Vec<Entry>> {
+    /// Offsets of partitions, where each entry of `wanted` holds a time in milliseconds, or -1 for the end (with
+    /// `committed` that of what is decided, else that of the log), or -2 for the beginning. An answer of -1 means that no record is
+    /// as young as the time.
+    pub(super) fn offsets(&self, wanted: &TopicPartitionList, committed: bool, wait: Duration) -> Outcome<Vec<Entry>> {
+        let level = match committed {
+            true => sys::rd_kafka_IsolationLevel_t::RD_KAFKA_ISOLATION_LEVEL_READ_COMMITTED,
+            false => sys::rd_kafka_IsolationLevel_t::RD_KAFKA_ISOLATION_LEVEL_READ_UNCOMMITTED,
+        };
         let send = |options: *mut sys::rd_kafka_AdminOptions_t, queue: *mut sys::rd_kafka_queue_t| unsafe {
-            let committed = sys::rd_kafka_IsolationLevel_t::RD_KAFKA_ISOLATION_LEVEL_READ_COMMITTED;
-            check_error(sys::rd_kafka_AdminOptions_set_isolation_level(options, committed))?;
+            check_error(sys::rd_kafka_AdminOptions_set_isolation_level(options, level))?;
             sys::rd_kafka_ListOffsets(self.ptr(), wanted.ptr(), options, queue);
             Ok(())
         };

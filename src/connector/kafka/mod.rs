@@ -12,6 +12,7 @@
 //! Positions of files and generators are kept in a topic of their own (`positions.rs`).
 
 mod admin;
+mod begin;
 mod error;
 mod failpoint;
 mod ffi;
@@ -211,7 +212,7 @@ fn open_source(admin: &Arc<Admin>, spec: SourceSpec, leavers: Leavers) -> std::r
         known.push(partitions);
     }
     // With a group too: what is out of range is told now, by whoever starts the job.
-    let begin = reader::begin(admin, &spec, &known, &places)?;
+    let begin = begin::begin(admin, &spec, &known, &places)?;
     let group = spec.group.clone();
     let name = group.clone().unwrap_or_else(|| format!("vatic-reader-{}", std::process::id()));
     let made =

@@ -73,7 +73,7 @@ pub(super) fn read(admin: &Arc<Admin>, group: &str) -> Result<Vec<Position>, Kaf
     }
     let of = [(TOPIC, 0)];
     let begin = admin.offsets(&of, &OffsetAt::Earliest)?.first().copied().unwrap_or(0);
-    let end = admin.stable_ends(TOPIC, 1)?.first().copied().unwrap_or(0);
+    let end = admin.decided_end(TOPIC, 0)?;
     let mut found: BTreeMap<(String, Partition), Value> = BTreeMap::new();
     if begin < end {
         let made = properties::consumer(&admin.address, &[&admin.given], "vatic-positions-reader", 8 << 20, true);
