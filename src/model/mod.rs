@@ -12,6 +12,7 @@ pub mod answer;
 pub mod descriptor;
 pub mod features;
 mod guard;
+pub mod kernel;
 mod ledger;
 mod load;
 pub mod onnx;

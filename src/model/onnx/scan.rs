@@ -137,11 +137,17 @@ const STANDARD: &[&str] = &[
 /// Operators of `ai.onnx.ml` that run, each compared with ONNX Runtime. Sorted.
 const CLASSICAL: &[&str] = &[
     "ArrayFeatureExtractor",
+    "Binarizer",
+    "CategoryMapper",
+    "FeatureVectorizer",
     "Imputer",
+    "LabelEncoder",
     "LinearClassifier",
     "LinearRegressor",
     "Normalizer",
     "OneHotEncoder",
+    "SVMClassifier",
+    "SVMRegressor",
     "Scaler",
     "ZipMap",
 ];

@@ -39,6 +39,12 @@ pub(super) fn inputs(graph: &GraphProto) -> Result<Inputs, ModelError> {
             Ok(OnnxType::Double) => DataType::Float64,
             Ok(OnnxType::Int64) => DataType::Int64,
             Ok(OnnxType::Int32) => DataType::Int32,
+            Ok(OnnxType::Int16) => DataType::Int16,
+            Ok(OnnxType::Int8) => DataType::Int8,
+            Ok(OnnxType::Uint64) => DataType::UInt64,
+            Ok(OnnxType::Uint32) => DataType::UInt32,
+            Ok(OnnxType::Uint16) => DataType::UInt16,
+            Ok(OnnxType::Uint8) => DataType::UInt8,
             Ok(OnnxType::Bool) => DataType::Boolean,
             Ok(OnnxType::String) => DataType::Utf8,
             Ok(other) => {

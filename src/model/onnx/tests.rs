@@ -46,6 +46,7 @@ fn input(case: &Value, input: &Input, rows: usize) -> ArrayRef {
         DataType::Int64 => Arc::new(values.map(Value::as_i64).collect::<Int64Array>()),
         DataType::Int32 => Arc::new(values.map(|v| Some(double(v) as i32)).collect::<Int32Array>()),
         DataType::Boolean => Arc::new(values.map(Value::as_bool).collect::<BooleanArray>()),
+        ref other if other.is_integer() => cast(&values.map(Value::as_i64).collect::<Int64Array>(), other).unwrap(),
         _ => Arc::new(values.map(Value::as_str).collect::<StringArray>()),
     };
     if input.width == 1 {
@@ -57,7 +58,10 @@ fn input(case: &Value, input: &Input, rows: usize) -> ArrayRef {
 
 /// A reference's number; BOOLEAN counts as 0 and 1, and null is NaN.
 fn number(value: &Value) -> f64 {
-    value.as_bool().map(|b| f64::from(u8::from(b))).or_else(|| value.as_f64()).unwrap_or(f64::NAN)
+    match value.as_str() {
+        Some(infinite) => infinite.parse().unwrap(),
+        None => value.as_bool().map(|b| f64::from(u8::from(b))).or_else(|| value.as_f64()).unwrap_or(f64::NAN),
+    }
 }
 
 /// Compares with the reference at several batch sizes; `Err` says where they differ.
@@ -121,6 +125,35 @@ fn scores_are_those_of_onnx_runtime() {
         cases += 1;
     }
     assert!(cases >= 24, "{cases} cases");
+}
+
+/// For models of your own: `VATIC_MODELS=DIR cargo test --lib a_folder_of_models -- --ignored --nocapture` compares each
+/// `NAME.onnx` with its `NAME.json`, which is as `tests/models/train.py` writes it.
+#[test]
+#[ignore = "needs a folder of models"]
+fn a_folder_of_models_is_compared() {
+    let folder = PathBuf::from(std::env::var("VATIC_MODELS").unwrap());
+    let mut names: Vec<_> = std::fs::read_dir(&folder).unwrap().map(|e| e.unwrap().path()).collect();
+    names.retain(|path| path.extension().is_some_and(|e| e == "onnx"));
+    names.sort();
+    let mut equal = 0;
+    for path in &names {
+        let name = path.file_stem().unwrap().to_string_lossy();
+        let case = std::fs::read(path.with_extension("json")).ok().map(|b| serde_json::from_slice::<Value>(&b).unwrap());
+        let result = match (Onnx.load(&std::fs::read(path).unwrap()), case) {
+            (Err(error), _) => format!("REFUSED {error}"),
+            (Ok(loaded), None) => format!("LOADS without a reference, {:?}", loaded.signature.kind),
+            (Ok(loaded), Some(case)) => match compare(&loaded, &case) {
+                Err(difference) => format!("DIFFERS {difference}"),
+                Ok(largest) => {
+                    equal += 1;
+                    format!("equal {largest:.0e} {:?} {:?}", loaded.signature.kind, loaded.signature.classes)
+                }
+            },
+        };
+        println!("{name:24} {result}");
+    }
+    println!("{equal} of {} are equal", names.len());
 }
 
 #[test]
