@@ -1,11 +1,12 @@
 //! Linear models: `scores = x · coefficients + intercepts`, and for a classifier who wins.
 
+use super::fused;
 use super::post::{Post, Second, winner};
 
 /// Up to so many outputs, each is a dot product; more are computed side by side.
 const NARROW: usize = 8;
-/// Sums of a dot product that are kept apart, so that they need not wait for each other.
-const LANES: usize = 8;
+/// Rows whose dot products are computed side by side.
+const ROWS: usize = 8;
 
 /// A matrix product and an addition.
 #[derive(Debug, Clone, PartialEq)]
@@ -47,35 +48,58 @@ impl Linear {
 
     /// The scores of all rows of `x`, appended to `scores`.
     pub fn run(&self, x: &[f32], scores: &mut Vec<f32>) {
-        scores.reserve(x.len() / self.features * self.outputs());
-        for row in x.chunks_exact(self.features) {
-            if self.outputs() <= NARROW {
-                let outputs = self.weights.chunks_exact(self.features).zip(&self.intercepts);
-                scores.extend(outputs.map(|(weights, intercept)| dot(row, weights) + intercept));
-            } else {
+        let outputs = self.outputs();
+        scores.reserve(x.len() / self.features * outputs);
+        if outputs > NARROW {
+            for row in x.chunks_exact(self.features) {
                 let start = scores.len();
-                scores.extend_from_slice(&self.intercepts);
-                for (x, weights) in row.iter().zip(self.weights.chunks_exact(self.outputs())) {
-                    scores[start..].iter_mut().zip(weights).for_each(|(score, weight)| *score += x * weight);
+                scores.resize(start + outputs, 0.0);
+                let sums = &mut scores[start..];
+                for (x, weights) in row.iter().zip(self.weights.chunks_exact(outputs)) {
+                    sums.iter_mut().zip(weights).for_each(|(sum, weight)| *sum = fused(*x, *weight, *sum));
+                }
+                sums.iter_mut().zip(&self.intercepts).for_each(|(sum, intercept)| *sum += intercept);
+            }
+            return;
+        }
+        let blocks = x.chunks(self.features * ROWS);
+        for block in blocks {
+            let rows = block.len() / self.features;
+            let start = scores.len();
+            scores.resize(start + rows * outputs, 0.0);
+            let outputs_of = self.weights.chunks_exact(self.features).zip(&self.intercepts).enumerate();
+            for (output, (weights, intercept)) in outputs_of {
+                let sums = self.sums(block, weights);
+                for (row, sum) in sums.iter().enumerate().take(rows) {
+                    scores[start + row * outputs + output] = sum + intercept;
                 }
             }
         }
     }
+
+    /// The sums of products of up to [`ROWS`] rows with one output's weights, each in the order of the features.
+    fn sums(&self, block: &[f32], weights: &[f32]) -> [f32; ROWS] {
+        let mut sums = [0.0; ROWS];
+        if block.len() == self.features * ROWS {
+            for (feature, weight) in weights.iter().enumerate() {
+                // Rows beside each other, for a sum must wait for itself.
+                for (row, sum) in sums.iter_mut().enumerate() {
+                    *sum = fused(block[row * self.features + feature], *weight, *sum);
+                }
+            }
+        } else {
+            for (row, sum) in block.chunks_exact(self.features).zip(&mut sums) {
+                *sum = dot(row, weights);
+            }
+        }
+        sums
+    }
 }
 
-/// The sum of products of two equally long slices.
+/// The sum of products of two equally long slices, in their order.
 #[must_use]
 pub fn dot(a: &[f32], b: &[f32]) -> f32 {
-    let (a_blocks, a_rest) = a.as_chunks::<LANES>();
-    let (b_blocks, b_rest) = b.as_chunks::<LANES>();
-    let mut sums = [0.0; LANES];
-    for (a, b) in a_blocks.iter().zip(b_blocks) {
-        for lane in 0..LANES {
-            sums[lane] += a[lane] * b[lane];
-        }
-    }
-    let rest: f32 = a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum();
-    sums.iter().sum::<f32>() + rest
+    a.iter().zip(b).fold(0.0, |sum, (a, b)| fused(*a, *b, sum))
 }
 
 /// A linear model whose scores are those of classes.
@@ -117,7 +141,8 @@ impl LinearClassifier {
             scores.chunks_exact(outputs).map(winner).collect()
         };
         if self.second {
-            return (winners, Second::Complement.expand(&scores));
+            let second = if self.post == Post::Logistic { Second::Logistic } else { Second::Complement };
+            return (winners, second.expand(&scores));
         }
         self.post.apply(&mut scores, outputs);
         (winners, scores)
@@ -134,11 +159,11 @@ mod tests {
         for (features, outputs) in [(1, 1), (13, 3), (30, 8), (30, 9), (7, 40)] {
             let coefficients: Vec<f32> = (0..features * outputs).map(value).collect();
             let intercepts: Vec<f32> = (0..outputs).map(|i| value(i + 5)).collect();
-            let x: Vec<f32> = (0..features * 5).map(|i| value(i + 11)).collect();
+            let x: Vec<f32> = (0..features * 21).map(|i| value(i + 11)).collect();
             let linear = Linear::new(&coefficients, &intercepts).unwrap();
             let mut scores = vec![];
             linear.run(&x, &mut scores);
-            assert_eq!(scores.len(), 5 * outputs);
+            assert_eq!(scores.len(), 21 * outputs);
             for (at, score) in scores.iter().enumerate() {
                 let (row, output) = (&x[at / outputs * features..][..features], at % outputs);
                 let wanted: f32 = row.iter().zip(&coefficients[output * features..]).map(|(a, b)| a * b).sum();

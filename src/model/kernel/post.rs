@@ -52,14 +52,20 @@ pub enum Second {
     Complement,
     /// `-s` and `s`: it is a distance.
     Opposite,
+    /// Both of these through [`logistic`].
+    Logistic,
 }
 
 impl Second {
     /// Rows of one score become rows of two.
     #[must_use]
     pub fn expand(self, scores: &[f32]) -> Vec<f32> {
-        let first = |s: f32| if self == Self::Complement { 1.0 - s } else { -s };
-        scores.iter().flat_map(|s| [first(*s), *s]).collect()
+        let both = |s: f32| match self {
+            Self::Complement => [1.0 - s, s],
+            Self::Opposite => [-s, s],
+            Self::Logistic => [logistic(-s), logistic(s)],
+        };
+        scores.iter().flat_map(|s| both(*s)).collect()
     }
 }
 
@@ -161,5 +167,6 @@ mod tests {
         assert_eq!(winner(&[f32::NAN, 3.0]), 0);
         assert_eq!(Second::Complement.expand(&[0.25, 2.0]), [0.75, 0.25, -1.0, 2.0]);
         assert_eq!(Second::Opposite.expand(&[0.25]), [-0.25, 0.25]);
+        assert_eq!(Second::Logistic.expand(&[0.0]), [0.5, 0.5]);
     }
 }

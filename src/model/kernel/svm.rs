@@ -8,6 +8,7 @@
 //!
 //! Vectors are kept by feature, so that all kernels of a row are computed side by side.
 
+use super::fused;
 use super::linear::Linear;
 use super::post::{Post, Second, logistic, winner};
 
@@ -78,12 +79,12 @@ impl Vectors {
             return out.iter_mut().for_each(|sum| *sum = exp(-gamma * *sum));
         }
         for (x, vectors) in features {
-            out.iter_mut().zip(vectors).for_each(|(sum, v)| *sum += x * v);
+            out.iter_mut().zip(vectors).for_each(|(sum, v)| *sum = fused(*x, *v, *sum));
         }
         match self.kernel {
             Kernel::Linear | Kernel::Rbf { .. } => {}
             Kernel::Poly { gamma, coef0, degree } => {
-                out.iter_mut().for_each(|k| *k = gamma * *k + coef0);
+                out.iter_mut().for_each(|k| *k = fused(gamma, *k, coef0));
                 if degree == 2.0 {
                     out.iter_mut().for_each(|k| *k *= *k);
                 } else if degree == 3.0 {
@@ -92,7 +93,7 @@ impl Vectors {
                     out.iter_mut().for_each(|k| *k = k.powf(degree));
                 }
             }
-            Kernel::Sigmoid { gamma, coef0 } => out.iter_mut().for_each(|k| *k = (gamma * *k + coef0).tanh()),
+            Kernel::Sigmoid { gamma, coef0 } => out.iter_mut().for_each(|k| *k = tanh(fused(gamma, *k, coef0))),
         }
     }
 }
@@ -114,6 +115,23 @@ fn exp(x: f32) -> f32 {
     let p = p * r + 0.5;
     let power = f32::from_bits((rounded.to_bits() << 23).wrapping_add(127 << 23));
     (p * r * r + r + 1.0) * power
+}
+
+/// A quotient of polynomials, to a few units in the last place; ONNX Runtime computes with the same.
+fn tanh(x: f32) -> f32 {
+    const ODD: [f32; 7] = [
+        -2.760_768_5e-16,
+        2.000_187_9e-13,
+        -8.604_671_5e-11,
+        5.122_297e-8,
+        1.485_722_4e-5,
+        6.372_619_3e-4,
+        4.893_524_6e-3,
+    ];
+    const EVEN: [f32; 4] = [1.198_258_4e-6, 1.185_347_1e-4, 2.268_434_6e-3, 4.893_525e-3];
+    let x = x.clamp(-9.0, 9.0);
+    let polynomial = |factors: &[f32]| factors.iter().fold(0.0, |sum, factor| fused(sum, x * x, *factor));
+    polynomial(&ODD) * x / polynomial(&EVEN)
 }
 
 /// One sum of kernels, or without vectors a linear model.
@@ -300,7 +318,11 @@ impl SvmClassifier {
     /// The scores behind the post transform; two of one where there are two classes.
     fn transformed(&self, mut scores: Vec<f32>) -> Vec<f32> {
         if self.classes == 2 && self.probabilities.is_empty() {
-            let second = if self.post == Post::None { Second::Opposite } else { Second::Complement };
+            let second = match self.post {
+                Post::None => Second::Opposite,
+                Post::Logistic => Second::Logistic,
+                _ => Second::Complement,
+            };
             return second.expand(&scores);
         }
         let width = self.outputs();
@@ -406,6 +428,15 @@ mod tests {
             assert!((exp(x) - wanted).abs() <= 4.0 * f32::EPSILON * wanted, "{x}: {} {wanted}", exp(x));
         }
         assert!(exp(f32::NAN).is_nan() && exp(-1e9) < 1e-37 && exp(0.0) == 1.0);
+    }
+
+    #[test]
+    fn tanh_is_near_enough() {
+        for i in -1200..1200 {
+            let x = i as f32 / 100.0;
+            assert!((tanh(x) - x.tanh()).abs() <= 1e-6, "{x}: {} {}", tanh(x), x.tanh());
+        }
+        assert!(tanh(f32::NAN).is_nan());
     }
 
     #[test]

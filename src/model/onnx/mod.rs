@@ -17,6 +17,7 @@ use super::{Loaded, ModelError, ModelFormat};
 
 mod deadline;
 mod operators;
+mod rewrite;
 mod scan;
 mod scorer;
 mod signature;

@@ -50,6 +50,7 @@ const STANDARD: &[&str] = &[
     "Conv",
     "Cos",
     "Cosh",
+    "CumSum",
     "Div",
     "Dropout",
     "Elu",
@@ -80,6 +81,7 @@ const STANDARD: &[&str] = &[
     "LessOrEqual",
     "Log",
     "LogSoftmax",
+    "LpNormalization",
     "MatMul",
     "Max",
     "MaxPool",
@@ -110,6 +112,7 @@ const STANDARD: &[&str] = &[
     "Round",
     "Scan",
     "Selu",
+    "SequenceConstruct",
     "Shape",
     "Sigmoid",
     "Sign",
@@ -152,11 +155,15 @@ const CLASSICAL: &[&str] = &[
     "ZipMap",
 ];
 
+/// Operators of ONNX Runtime's own that exporters use.
+const CONTRIBUTED: &[&str] = &["CDist"];
+
 /// All operators that run, by [`operator_name`].
 #[cfg(test)]
 pub(super) fn operators() -> impl Iterator<Item = String> {
     let classical = CLASSICAL.iter().map(|o| format!("{o} (ai.onnx.ml)"));
-    STANDARD.iter().map(|o| (*o).to_owned()).chain(classical)
+    let contributed = CONTRIBUTED.iter().map(|o| format!("{o} (com.microsoft)"));
+    STANDARD.iter().map(|o| (*o).to_owned()).chain(classical).chain(contributed)
 }
 
 /// The words for an operator: `LinearRegressor (ai.onnx.ml)`.
@@ -375,6 +382,7 @@ fn check_operator(node: &NodeProto) -> Result<(), ModelError> {
     let known = match node.domain.as_str() {
         "" | "ai.onnx" => STANDARD.binary_search(&node.op_type.as_str()).is_ok(),
         "ai.onnx.ml" => CLASSICAL.binary_search(&node.op_type.as_str()).is_ok(),
+        "com.microsoft" => CONTRIBUTED.contains(&node.op_type.as_str()),
         _ => false,
     };
     if !known {

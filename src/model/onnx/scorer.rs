@@ -26,7 +26,7 @@ use super::super::guard::guard;
 use super::super::{Input, ModelError, Output, Scorer};
 use super::deadline::Deadline;
 use super::signature::Inputs;
-use super::{operators, refuse};
+use super::{operators, refuse, rewrite};
 
 /// Batch sizes with plans of their own, largest first.
 const FIXED: [usize; 2] = [1024, 64];
@@ -71,7 +71,7 @@ impl OnnxScorer {
     /// `Load` if tract cannot run the graph, or if it does not give each row its own result.
     pub(super) fn build(model: &ModelProto, given: &Inputs, file_bytes: usize) -> Result<(Self, Vec<Output>), ModelError> {
         let deadline = Deadline::start();
-        let parsed = operators::reader().parse(model, None).map_err(|e| failed(&e))?;
+        let parsed = operators::reader().parse(&rewrite::rewritten(model), None).map_err(|e| failed(&e))?;
         if let Some(name) = parsed.unresolved_inputs.first() {
             return Err(refuse(format!("nothing makes \"{name}\"")));
         }
@@ -90,6 +90,9 @@ impl OnnxScorer {
         }
         let most = (RUN_BYTES / first.bytes_per_row.max(1)).clamp(1, FIXED[0]);
         let mut scorer = Self { inputs, outputs: first.outputs, fixed: vec![], any, most };
+        // tract names an output that only passes an input on like that input.
+        let names = model.graph.iter().flat_map(|g| &g.output).map(|o| &o.name);
+        scorer.outputs.iter_mut().zip(names).for_each(|(output, name)| output.name.clone_from(name));
         let free = scorer.any.is_some() || given.batch.is_none();
         if free && file_bytes <= FIXED_UP_TO_BYTES {
             for rows in FIXED.into_iter().filter(|rows| *rows <= most) {
@@ -206,6 +209,7 @@ fn build_plan(graph: &InferenceModel, inputs: &[Column], batch: &TDim, deadline:
     }
     let mut typed = graph.into_typed()?;
     deadline.declutter(&mut typed)?;
+    rows_first(&mut typed, batch)?;
     let mut outputs = vec![];
     for (index, outlet) in typed.output_outlets()?.iter().enumerate() {
         let name = typed.outlet_label(*outlet).map_or_else(|| format!("output_{index}"), str::to_owned);
@@ -230,6 +234,23 @@ fn build_plan(graph: &InferenceModel, inputs: &[Column], batch: &TDim, deadline:
     }
     deadline.optimize(&mut typed)?;
     Ok(Built { plan: typed.into_runnable()?, outputs, bytes_per_row: bytes / rows })
+}
+
+/// Turns outputs `[targets, rows, ...]`, as models with several targets give them, into `[rows, targets, ...]`.
+fn rows_first(typed: &mut TypedModel, batch: &TDim) -> TractResult<()> {
+    let mut outlets = typed.output_outlets()?.to_vec();
+    for outlet in &mut outlets {
+        let dims: TVec<TDim> = typed.outlet_fact(*outlet)?.shape.iter().cloned().collect();
+        if dims.first() != Some(batch) && dims.get(1) == Some(batch) {
+            let label = typed.outlet_label(*outlet).map(str::to_owned);
+            let name = format!("{}.rows_first", typed.node(outlet.node).name);
+            *outlet = typed.wire_node(name, AxisOp::Move(1, 0), &[*outlet])?[0];
+            if let Some(label) = label {
+                typed.set_outlet_label(*outlet, label)?;
+            }
+        }
+    }
+    typed.select_output_outlets(&outlets)
 }
 
 fn column(input: &Input, rank: usize) -> Column {

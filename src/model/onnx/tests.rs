@@ -39,12 +39,11 @@ fn reason(bytes: &[u8]) -> String {
 fn input(case: &Value, input: &Input, rows: usize) -> ArrayRef {
     let given = case["inputs"].as_array().unwrap().iter().find(|i| i["name"] == input.name.as_str()).unwrap();
     let values = given["values"].as_array().unwrap().iter().cycle().take(rows * input.width);
-    let double = |v: &Value| v.as_f64().unwrap_or(f64::NAN);
     let array: ArrayRef = match input.data_type {
-        DataType::Float32 => Arc::new(values.map(|v| Some(double(v) as f32)).collect::<Float32Array>()),
-        DataType::Float64 => Arc::new(values.map(|v| Some(double(v))).collect::<Float64Array>()),
+        DataType::Float32 => Arc::new(values.map(|v| Some(number(v) as f32)).collect::<Float32Array>()),
+        DataType::Float64 => Arc::new(values.map(|v| Some(number(v))).collect::<Float64Array>()),
         DataType::Int64 => Arc::new(values.map(Value::as_i64).collect::<Int64Array>()),
-        DataType::Int32 => Arc::new(values.map(|v| Some(double(v) as i32)).collect::<Int32Array>()),
+        DataType::Int32 => Arc::new(values.map(|v| Some(number(v) as i32)).collect::<Int32Array>()),
         DataType::Boolean => Arc::new(values.map(Value::as_bool).collect::<BooleanArray>()),
         ref other if other.is_integer() => cast(&values.map(Value::as_i64).collect::<Int64Array>(), other).unwrap(),
         _ => Arc::new(values.map(Value::as_str).collect::<StringArray>()),

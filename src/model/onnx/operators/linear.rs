@@ -36,17 +36,13 @@ fn regressor(_: &ParsingContext, node: &NodeProto) -> Built {
 }
 
 fn classifier(_: &ParsingContext, node: &NodeProto) -> Built {
-    let mut names = class_names(node, "classlabels_ints", "classlabels_strings")?;
+    let names = class_names(node, "classlabels_ints", "classlabels_strings")?;
     let (intercepts, post) = (floats(node, "intercepts"), post(node)?);
     let none = vec![0.0; names.len()];
     let intercepts = if intercepts.is_empty() { &none } else { intercepts };
-    let (outputs, second) = (intercepts.len(), intercepts.len() == 1 && names.len() == 2);
-    if outputs == 1 && !second {
-        // Two classes that have no names of their own.
-        let texts = names.datum_type() == String::datum_type();
-        names = if texts { tensor1(&["0".to_owned(), "1".to_owned()]) } else { tensor1(&[0i64, 1]) };
-    }
-    ensure!(names.len() >= outputs, "{} class labels for {outputs} scores do not fit", names.len());
+    let (outputs, second) = (intercepts.len(), intercepts.len() == 1);
+    let fits = if second { names.len() == 2 } else { names.len() >= outputs };
+    ensure!(fits, "{} class labels for {outputs} scores do not fit", names.len());
     ensure!(!second || post != Post::Probit, "PROBIT of one score for two classes leaves the other undefined");
     batch(Classifier { model: LinearClassifier::new(linear(node, outputs, intercepts)?, post, second), names })
 }

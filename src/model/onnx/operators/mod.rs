@@ -25,6 +25,8 @@ mod scale;
 mod standard;
 mod svm;
 
+pub(super) use standard::DISTANCES;
+
 /// What a builder returns: the operator, and the outer names it uses (none here).
 type Built = TractResult<(Box<dyn InferenceOp>, Vec<String>)>;
 
