@@ -7,9 +7,11 @@ attributes; `sklearn_*.onnx` are exported.
 """
 
 import itertools
+import json
 import warnings
 
 import numpy as np
+import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 from skl2onnx import to_onnx
 from skl2onnx.common.data_types import FloatTensorType, Int64TensorType, StringTensorType
@@ -34,7 +36,7 @@ from sklearn.preprocessing import KBinsDiscretizer, OneHotEncoder, OrdinalEncode
 from sklearn.preprocessing import QuantileTransformer, RobustScaler, StandardScaler, TargetEncoder
 from sklearn.svm import SVC, SVR, LinearSVC, OneClassSVM
 
-from train import HERE, build, write
+from train import HERE, build, plain, write
 
 warnings.filterwarnings("ignore")
 RANDOM = np.random.default_rng(17)
@@ -273,6 +275,60 @@ def beside():
     sheet.write()
 
 
+def maps():
+    """Operators whose input is a map: ONNX Runtime takes one map at a time, here a key is a column."""
+    rows, words = 12, ["age", "city=Paris", "weight"]
+    dictionaries = [{w: float(np.round(RANDOM.normal(), 3)) for w in words if RANDOM.uniform() < 0.7} for _ in range(rows)]
+    sparse = [{k: float(np.round(RANDOM.normal(0, 5), 3)) for k in range(3) if RANDOM.uniform() < 0.7} for _ in range(rows)]
+    cases = {"dict": (TensorProto.STRING, words, dictionaries, [("DictVectorizer", F, {"string_vocabulary": words})])}
+    whole = [("DictVectorizer", F, {"int64_vocabulary": [0, 1, 2]})]
+    whole += [("CastMap", to, {"map_form": "SPARSE", "max_map": 3, "cast_to": name}) for to, name in ((F, "TO_FLOAT"), (I, "TO_INT64"))]
+    cases["sparse"] = (I, [0, 1, 2], sparse, whole)
+    for name, (key, columns, given, calls) in cases.items():
+        nodes = [helper.make_node(op, ["map"], [f"{op}_{i}"], domain="ai.onnx.ml", **more) for i, (op, _, more) in enumerate(calls)]
+        info = helper.make_value_info("map", helper.make_map_type_proto(key, helper.make_tensor_type_proto(F, [])))
+        outputs = [helper.make_tensor_value_info(n.output[0], kind, [1, 3]) for n, (_, kind, _) in zip(nodes, calls)]
+        graph = helper.make_graph(nodes, "graph", [info], outputs)
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17), helper.make_opsetid("ai.onnx.ml", 1)], ir_version=8, producer_name="vatic")
+        write(f"classical_map_{name}", model)
+        session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+        results = [session.run(None, {"map": row}) for row in given]
+        case = {"rows": rows, "inputs": [{"name": str(c), "values": [row.get(c) for row in given]} for c in columns]}
+        case["outputs"] = [{"name": n.output[0], "values": plain(np.concatenate([r[i] for r in results]))} for i, n in enumerate(nodes)]
+        (HERE / f"classical_map_{name}.json").write_text(json.dumps(case) + "\n")
+
+
+def more():
+    """Standard operators that `train.py` leaves out, one to a file's output."""
+    x = RANDOM.normal(0, 2, (10, 6)).astype(np.float32)
+    x[0, 0] = np.inf
+    i, b, cube = RANDOM.integers(-5, 6, (10, 6)), RANDOM.uniform(size=(10, 6)) < 0.5, RANDOM.normal(size=(10, 4, 4)).astype(np.float32)
+    image = RANDOM.normal(size=(3, 4, 6, 6)).astype(np.float32)
+    unit = RANDOM.uniform(-2, 2, (10, 6)).astype(np.float32)
+    four = lambda *size: np.array(some(*size), np.float32).reshape(size)
+    constants = [("row", four(6)), ("three", np.array(3)), ("no", np.array([True, False] * 3)), ("square", four(4, 5)), ("at", np.array([[0], [2]])), ("where", RANDOM.integers(0, 6, (1, 2)))]
+    constants += [("double", np.zeros(1)), ("k", four(4, 3, 3, 3)), ("scales", np.array([1, 1, 2, 2], np.float32)), ("none", np.array([], np.float32)), ("two", np.array([0.5, 2], np.float32))]
+    calls = [("Celu", ["unit"], F, [6], {"alpha": 0.7}), ("Shrink", ["unit"], F, [6], {"lambd": 0.4, "bias": 0.1}), ("Hardmax", ["unit"], F, [6], {"axis": 1})]
+    calls += [("Xor", ["b", "no"], TensorProto.BOOL, [6], {}), ("IsInf", ["x"], TensorProto.BOOL, [6], {}), ("Mod", ["i", "three"], I, [6], {}), ("Mod", ["unit", "row"], F, [6], {"fmod": 1})]
+    calls += [("CastLike", ["unit", "double"], D, [6], {}), ("ReduceLogSum", ["positive"], F, [1], {"axes": [1]}), ("Einsum", ["cube", "square"], F, [4, 5], {"equation": "bij,jk->bik"})]
+    calls += [("Trilu", ["cube"], F, [4, 4], {"upper": 0}), ("Mish", ["unit"], F, [6], {})]
+    names = {"x": x, "i": i, "b": b, "cube": cube, "unit": unit}
+    for index, (operator, inputs, kind, columns, attributes) in enumerate(calls):
+        names["positive"] = np.abs(unit) + 0.1
+        feeds = {n: names[n] for n in inputs if n in names}
+        sheet = Sheet(f"standard_more_{operator.lower()}_{index}", feeds, opset=18 if operator == "Mish" else 17, constants=[c for c in constants if c[0] in inputs])
+        sheet.add(operator, inputs, (kind, columns), domain="", **attributes)
+        sheet.write()
+    calls = [("ConvTranspose", ["image", "k"], [3, 13, 13], {"strides": [2, 2]}), ("ConvTranspose", ["image", "k"], [3, 12, 12], {"strides": [2, 2], "auto_pad": "SAME_UPPER"})]
+    calls += [("DepthToSpace", ["image"], [1, 12, 12], {"blocksize": 2}), ("SpaceToDepth", ["image"], [16, 3, 3], {"blocksize": 2}), ("LRN", ["image"], [4, 6, 6], {"size": 3})]
+    calls += [("Resize", ["image", "none", "scales"], [4, 12, 12], {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"})]
+    calls += [("Resize", ["image", "none", "scales"], [4, 12, 12], {"mode": "linear", "coordinate_transformation_mode": "half_pixel"})]
+    for index, (operator, inputs, columns, attributes) in enumerate(calls):
+        sheet = Sheet(f"standard_image_{operator.lower()}_{index}", {"image": image}, constants=[c for c in constants if c[0] in inputs])
+        sheet.add(operator, inputs, (F, columns), domain="", **attributes)
+        sheet.write()
+
+
 # --- exported -----------------------------------------------------------------------------------------------------------
 
 
@@ -368,7 +424,8 @@ def exported():
 
 
 if __name__ == "__main__":
-    for part in (linear, svm, scale, encode, arrange, widths, beside, exported):
+    for part in (linear, svm, scale, encode, arrange, widths, beside, maps, more, exported):
+        RANDOM = np.random.default_rng(17)  # a part that changes leaves the others as they are
         part()
-    made = [f for f in HERE.iterdir() if f.name.startswith(("classical_", "sklearn_")) and f.suffix in (".onnx", ".json")]
+    made = [f for f in HERE.iterdir() if f.name.startswith(("classical_", "sklearn_", "standard_more", "standard_image_")) and f.suffix in (".onnx", ".json")]
     print(f"{len(made)} files, {sum(f.stat().st_size for f in made)} bytes")

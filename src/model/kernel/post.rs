@@ -118,7 +118,8 @@ pub fn probit(p: f32) -> f32 {
     let v = 2.0 / (3.14159 * 0.147) + 0.5 * log;
     #[allow(clippy::approx_constant)]
     let root = 1.414_213_56;
-    root * sign * (-v + (v * v - log / 0.147).sqrt()).sqrt()
+    // Near a half nearly everything cancels: the order of these steps decides about the fourth digit.
+    root * (sign * (-v + (v * v - (1.0 / 0.147) * log).sqrt()).sqrt())
 }
 
 /// The index of the largest score, the first of equals; NaN never wins but against nothing.

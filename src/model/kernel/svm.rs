@@ -377,7 +377,7 @@ impl Coupling {
         for i in 0..n - 1 {
             for j in i + 1..n {
                 let Some((score, (a, b))) = next.next() else { continue };
-                let probability = (1.0 - logistic(score * a + b)).max(1e-7).min(1.0 - 1e-7);
+                let probability = (1.0 - logistic(score * a + b)).clamp(1e-7, 1.0 - 1e-7);
                 r[i * n + j] = probability;
                 r[j * n + i] = 1.0 - probability;
             }

@@ -44,7 +44,8 @@ impl ModelFormat for Onnx {
 }
 
 fn load(bytes: &[u8]) -> Result<Loaded, ModelError> {
-    let model = scan::decode(bytes)?;
+    let mut model = scan::decode(bytes)?;
+    operators::maps::to_columns(&mut model, bytes)?;
     let graph = model.graph.as_ref().ok_or_else(|| refuse("the file holds no graph"))?;
     let inputs = signature::inputs(graph)?;
     let (scorer, outputs) = scorer::OnnxScorer::build(&model, &inputs, bytes.len())?;

@@ -4,7 +4,7 @@ use tract_onnx::model::OnnxOpRegister;
 use tract_onnx::pb::NodeProto;
 use tract_onnx::tract_hir::internal::*;
 
-use super::{Batch, Built, Fact, batch, slice, text};
+use super::{Batch, Built, Fact, attribute, batch, slice, text};
 use crate::model::kernel::distance::{Metric, Real, distances};
 
 /// A node that `rewrite.rs` puts in the place of a Scan that computes distances; no file can contain it.
@@ -14,6 +14,7 @@ pub(super) fn register(operators: &mut OnnxOpRegister) {
     operators.insert("CDist", |_, node| distance(node, false));
     operators.insert(DISTANCES, |_, node| distance(node, true));
     operators.insert("SequenceConstruct", |_, _| batch(Lists));
+    operators.insert("Celu", |_, node| batch(Celu(attribute(node, "alpha").map_or(1.0, |a| a.f))));
 }
 
 fn distance(node: &NodeProto, by_point: bool) -> Built {
@@ -84,5 +85,28 @@ impl Batch for Lists {
     fn run(&self, inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
         let tensors: Vec<&Tensor> = inputs.iter().map(|i| &**i).collect();
         Ok(tvec!(Tensor::stack_tensors(1, &tensors)?.into_tvalue()))
+    }
+}
+
+/// `x` above 0, below it `alpha (exp(x / alpha) - 1)`: tract's own forgets the division.
+#[derive(Debug)]
+struct Celu(f32);
+
+impl Batch for Celu {
+    fn name(&self) -> &'static str {
+        "Celu"
+    }
+    fn outputs(&self, inputs: &[Fact]) -> TractResult<TVec<Fact>> {
+        let [fact] = inputs else { bail!("takes one input, not {}", inputs.len()) };
+        ensure!(fact.0 == f32::datum_type(), "a Celu of type {:?} is not supported", fact.0);
+        Ok(tvec!(fact.clone()))
+    }
+    fn run(&self, inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
+        let mut tensor = args_1!(inputs).into_tensor();
+        let mut view = tensor.try_as_plain_ram_mut()?;
+        for x in view.as_slice_mut::<f32>()?.iter_mut().filter(|x| **x < 0.0) {
+            *x = self.0 * (*x / self.0).exp_m1();
+        }
+        Ok(tvec!(tensor.into_tvalue()))
     }
 }
