@@ -46,11 +46,12 @@ pub(super) struct Block {
 }
 
 impl Block {
-    /// Room for `1 << shift` rows.
+    /// Room for `1 << shift` rows, two at least.
     pub(super) fn new(columns: usize, shift: u32) -> Self {
+        let shift = shift.max(1);
         Self { values: vec![0.0; columns.max(1) << shift], columns, shift }
     }
-    /// `columns() << shift()` values at least.
+    /// `columns() << shift()` values, and `1 << shift()` at least.
     pub(super) fn values(&self) -> &[f32] {
         &self.values
     }
@@ -58,7 +59,8 @@ impl Block {
     pub(super) fn columns(&self) -> usize {
         self.columns
     }
-    /// The number of rows that there is room for is `1 << shift()`.
+    /// The number of rows that there is room for is `1 << shift()`; at least 1, so that shifting a column's number loses
+    /// the bit that says where NaN goes.
     pub(super) fn shift(&self) -> u32 {
         self.shift
     }

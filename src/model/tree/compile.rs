@@ -8,7 +8,7 @@
 use std::collections::HashMap;
 
 use super::columns::{Columns, Question};
-use super::ensemble::{Child, Ensemble, MAX_NODES, Test};
+use super::ensemble::{Child, Ensemble, Test};
 use super::error::TreeError;
 use super::layout::{HEAP_DEPTH, Node, Trees};
 use super::votes::Ends;
@@ -17,8 +17,11 @@ use super::votes::Ends;
 const SHALLOW: u32 = 6;
 /// Deeper ones are heaps if so many times their leaves fill the lowest level.
 const SKINNY: usize = 16;
-/// The most slots of all trees together: shared nodes could make many large trees of a small file.
-const MAX_SLOTS: usize = 8 * MAX_NODES;
+/// The most slots of all trees together, as a multiple of the nodes, beside [`FREE_SLOTS`]: nodes that many trees share are
+/// copied into each.
+const SHARED: usize = 4;
+/// So many slots are not too many, however few nodes there are.
+const FREE_SLOTS: usize = 1 << 20;
 /// Room that heaps may take, in slots; further trees are flat, which takes no more than the file.
 const HEAP_SLOTS: usize = 1 << 24;
 
@@ -51,15 +54,16 @@ pub(super) fn compile(ensemble: &Ensemble) -> Result<Compiled, TreeError> {
     let mut compiled = Compiled { columns, trees: Trees::default(), ends: vec![] };
     let mut drafts = Drafts { ensemble, tests: &tests, sets: &sets, columns: &compiled.columns, pairs: HashMap::new() };
     let mut numbers = vec![u32::MAX; ensemble.leaves.len()];
+    let most = SHARED * (2 * ensemble.splits.len() + ensemble.roots.len()) + FREE_SLOTS;
     let (mut slots, mut heap_slots) = (0usize, 0usize);
     for root in &ensemble.roots {
         let depth = match *root {
             Child::Split(split) => depths[split as usize],
             Child::Leaf(_) => 0,
         };
-        let draft = drafts.draft(*root)?;
+        let draft = drafts.draft(*root);
         slots += draft.nodes.len();
-        TreeError::at_most("nodes in its trees", slots, MAX_SLOTS)?;
+        TreeError::at_most("nodes in its trees", slots, most)?;
         let splits = || draft.nodes.iter().filter_map(|n| if let Node::Split { question, .. } = n { Some(question) } else { None });
         let plain = splits().all(|q| matches!(q, Question::AtMost(_)));
         let room = Trees::heap_slots(depth.min(HEAP_DEPTH));
@@ -124,20 +128,20 @@ struct Drafts<'a> {
 impl Drafts<'_> {
     /// Level by level, so that the nodes near the root, which all rows meet, are near each other. The children of a split
     /// have one place, however many parents the split has.
-    fn draft(&mut self, root: Child) -> Result<Draft, TreeError> {
+    fn draft(&mut self, root: Child) -> Draft {
         self.pairs.clear();
         let mut draft = Draft::default();
         let mut queue = vec![];
         draft.nodes.push(Node::Leaf(0));
-        draft.nodes[0] = self.node(root, &mut draft, &mut queue)?;
+        draft.nodes[0] = self.node(root, &mut draft, &mut queue);
         let mut done = 0;
         while let Some((split, yes, no)) = queue.get(done).copied() {
             done += 1;
             let at = self.pairs.get(&split).map_or(0, |at| *at as usize);
-            draft.nodes[at] = self.node(yes, &mut draft, &mut queue)?;
-            draft.nodes[at + 1] = self.node(no, &mut draft, &mut queue)?;
+            draft.nodes[at] = self.node(yes, &mut draft, &mut queue);
+            draft.nodes[at + 1] = self.node(no, &mut draft, &mut queue);
         }
-        Ok(draft)
+        draft
     }
 
     /// A node; the children of a split that is new get a place, and the split is queued.
@@ -146,9 +150,9 @@ impl Drafts<'_> {
         child: Child,
         draft: &mut Draft,
         queue: &mut Vec<(u32, Child, Child)>,
-    ) -> Result<Node, TreeError> {
+    ) -> Node {
         let split = match child {
-            Child::Leaf(leaf) => return Ok(Node::Leaf(leaf)),
+            Child::Leaf(leaf) => return Node::Leaf(leaf),
             Child::Split(split) => split,
         };
         let given = self.ensemble.splits[split as usize];
@@ -168,8 +172,7 @@ impl Drafts<'_> {
             queue.push(if swap { (split, no, given.yes) } else { (split, given.yes, no) });
             at
         });
-        TreeError::at_most("nodes in a tree", draft.nodes.len(), MAX_SLOTS)?;
-        Ok(Node::Split { column, question, missing: given.missing != swap, next })
+        Node::Split { column, question, missing: given.missing != swap, next }
     }
 }
 

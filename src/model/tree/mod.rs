@@ -30,3 +30,6 @@ pub use error::TreeError;
 pub use forest::Forest;
 pub use number::Number;
 pub use simd::Simd;
+
+#[cfg(test)]
+mod tests;

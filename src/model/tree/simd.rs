@@ -82,7 +82,7 @@ pub(super) fn walk(simd: Simd, trees: &Trees, index: usize, block: &Block, rows:
         Sink::Slots(to) => to.len(),
         Sink::Add { values, sums } => sums.len() * usize::from(values.len() >= trees.slots(index)),
     };
-    assert!(vectors <= room && vectors <= 1 << block.shift() && trees.columns() <= block.columns(), "not its buffers");
+    assert!(vectors <= room && vectors <= 1 << block.shift() && fits(trees, block), "not its buffers");
     match (simd, trees.tree(index)) {
         // SAFETY: the processor has AVX-512F: a forest is only compiled for what `Simd::available` says. The block has the
         // trees' columns and `vectors` rows; the sink has `vectors` rows and the tree's slots.
@@ -104,6 +104,11 @@ pub(super) fn walk(simd: Simd, trees: &Trees, index: usize, block: &Block, rows:
     }
 }
 
+/// Whether a block has the trees' columns, and kernels can count its values.
+fn fits(trees: &Trees, block: &Block) -> bool {
+    trees.columns() <= block.columns() && block.shift() >= 1 && block.values().len() <= i32::MAX as usize
+}
+
 /// Whether there is a kernel that adds values for this tree; the others only give slots.
 pub(super) fn adds(simd: Simd, tree: Tree) -> bool {
     matches!(simd, Simd::Avx2 | Simd::Avx512) && !matches!(tree, Tree::General(_))
@@ -114,7 +119,7 @@ pub(super) fn adds(simd: Simd, tree: Tree) -> bool {
 /// # Panics
 /// If there are not as many slots as trees, or the block is not the ensemble's.
 pub(super) fn walk_row(simd: Simd, trees: &Trees, block: &Block, slots: &mut [u32]) {
-    assert!(slots.len() == trees.len() && trees.columns() <= block.columns(), "not its buffers");
+    assert!(slots.len() == trees.len() && fits(trees, block), "not its buffers");
     let lanes = match simd {
         // SAFETY: the processor has AVX-512F, see `walk`; the block has the trees' columns.
         #[cfg(target_arch = "x86_64")]
