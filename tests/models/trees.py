@@ -294,7 +294,6 @@ def libraries():
         ExtraTreesRegressor,
         GradientBoostingClassifier,
         GradientBoostingRegressor,
-        HistGradientBoostingClassifier,
         RandomForestClassifier,
     )
     from sklearn.tree import DecisionTreeRegressor
@@ -324,7 +323,6 @@ def libraries():
     scikit("in_doubles", GradientBoostingClassifier(n_estimators=5, random_state=1), cancer.data, species_of_two, dtype=np.float64)
     gaps = cancer.data.copy()
     gaps[np.random.default_rng(8).random(gaps.shape) < 0.1] = np.nan
-    scikit("histogram", HistGradientBoostingClassifier(max_iter=15, max_depth=6, random_state=1), gaps, cancer.target)
 
     def converted(name, convert, model, x):
         x = single(x)

@@ -127,14 +127,19 @@ fn kind(trace: &Trace, outputs: &[Output]) -> (Kind, Vec<String>) {
         (Some(label), None, Some(single)) => Kind::Classification { label: Some(label), probabilities: Some(single) },
         (Some(label), None, None) => {
             let chosen = outputs[label].data_type == DataType::Utf8
-                || matches!(origin.operator, "ArgMax" | "ArrayFeatureExtractor" | "LinearClassifier" | "TreeEnsembleClassifier");
+                || matches!(
+                    origin.operator,
+                    "ArgMax" | "ArrayFeatureExtractor" | "LinearClassifier" | "TreeEnsembleClassifier"
+                );
             if chosen {
                 Kind::Classification { label: Some(label), probabilities: None }
             } else {
                 Kind::Regression { value: label }
             }
         }
-        (None, Some(wide), _) if matches!(columns.operator, "Softmax" | "LinearClassifier" | "TreeEnsembleClassifier" | "ZipMap") => {
+        (None, Some(wide), _)
+            if matches!(columns.operator, "Softmax" | "LinearClassifier" | "TreeEnsembleClassifier" | "ZipMap") =>
+        {
             Kind::Classification { label: None, probabilities: Some(wide) }
         }
         (None, _, _) => Kind::Regression { value: pick(&|o| is_float(o)).first().copied().unwrap_or(0) },

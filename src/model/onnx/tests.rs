@@ -137,7 +137,7 @@ fn trees_are_those_of_onnx_runtime_to_the_last_digits() {
             (cases, largest) = (cases + 1, largest.max(difference));
         }
     }
-    assert!(cases >= 24, "{cases} cases, {largest}");
+    assert!(cases >= 23, "{cases} cases, {largest}");
 }
 
 #[test]

@@ -64,7 +64,8 @@ pub(super) fn compile(ensemble: &Ensemble) -> Result<Compiled, TreeError> {
         let draft = drafts.draft(*root);
         slots += draft.nodes.len();
         TreeError::at_most("nodes in its trees", slots, most)?;
-        let splits = || draft.nodes.iter().filter_map(|n| if let Node::Split { question, .. } = n { Some(question) } else { None });
+        let splits =
+            || draft.nodes.iter().filter_map(|n| if let Node::Split { question, .. } = n { Some(question) } else { None });
         let plain = splits().all(|q| matches!(q, Question::AtMost(_)));
         let room = Trees::heap_slots(depth.min(HEAP_DEPTH));
         let shallow = depth <= SHALLOW || (depth <= HEAP_DEPTH && room <= SKINNY * (draft.nodes.len() - splits().count()));
@@ -76,7 +77,11 @@ pub(super) fn compile(ensemble: &Ensemble) -> Result<Compiled, TreeError> {
             compiled.ends.push(Ends::new(lowest.into_iter(), &mut numbers));
             continue;
         }
-        if plain { trees.add_flat(depth, &draft.nodes)? } else { trees.add_general(&draft.nodes, draft.sets)? }
+        if plain {
+            trees.add_flat(depth, &draft.nodes)?
+        } else {
+            trees.add_general(&draft.nodes, draft.sets)?
+        }
         compiled.ends.push(Ends::new(draft.nodes.into_iter().map(Some), &mut numbers));
     }
     compiled.trees.fill_up();
@@ -145,12 +150,7 @@ impl Drafts<'_> {
     }
 
     /// A node; the children of a split that is new get a place, and the split is queued.
-    fn node(
-        &mut self,
-        child: Child,
-        draft: &mut Draft,
-        queue: &mut Vec<(u32, Child, Child)>,
-    ) -> Node {
+    fn node(&mut self, child: Child, draft: &mut Draft, queue: &mut Vec<(u32, Child, Child)>) -> Node {
         let split = match child {
             Child::Leaf(leaf) => return Node::Leaf(leaf),
             Child::Split(split) => split,

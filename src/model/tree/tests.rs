@@ -178,7 +178,8 @@ fn every_kernel_gives_what_the_definition_says() {
     for (number, kind) in kinds().into_iter().enumerate() {
         let ensemble = random_ensemble(kind, 21, number as u64 + 1);
         let rows = random_rows(70, ensemble.width, 99);
-        let wanted: Vec<u64> = rows.chunks(ensemble.width).flat_map(|row| by_definition(&ensemble, row)).map(f64::to_bits).collect();
+        let wanted: Vec<u64> =
+            rows.chunks(ensemble.width).flat_map(|row| by_definition(&ensemble, row)).map(f64::to_bits).collect();
         for simd in Simd::available() {
             let forest = ensemble.compile_for(simd).unwrap();
             for batch in [1, 7, 33, 70] {
@@ -209,7 +210,11 @@ fn heads_and_aggregates_are_the_same_for_every_kernel_and_batch() {
             let wanted = scores(&ensemble.compile_for(Simd::Scalar).unwrap(), &rows, 1);
             for simd in Simd::available() {
                 for batch in [7, 20] {
-                    assert_eq!(scores(&ensemble.compile_for(simd).unwrap(), &rows, batch), wanted, "{kind:?} {simd:?} {batch}");
+                    assert_eq!(
+                        scores(&ensemble.compile_for(simd).unwrap(), &rows, batch),
+                        wanted,
+                        "{kind:?} {simd:?} {batch}"
+                    );
                 }
             }
         }
@@ -282,7 +287,13 @@ fn shared_nodes_are_no_larger_than_the_file() {
     let mut ensemble = stump();
     for level in 0..40 {
         let below = Child::Split(level);
-        ensemble.splits.push(Split { feature: 0, test: Test::AtMost(f64::from(level)), missing: false, yes: below, no: below });
+        ensemble.splits.push(Split {
+            feature: 0,
+            test: Test::AtMost(f64::from(level)),
+            missing: false,
+            yes: below,
+            no: below,
+        });
     }
     ensemble.roots = vec![Child::Split(40)];
     assert_eq!(ensemble.compile().unwrap().describe().split(' ').nth(1), Some("flat"));
@@ -320,8 +331,14 @@ fn what_is_malformed_is_refused_with_the_reason() {
     assert_eq!(reason(|e| e.leaves[0] = 2), "the ensemble of trees has 2 weights for 1 targets");
     assert_eq!(reason(|e| e.base = vec![0.0; 2]), "the ensemble of trees has 2 base values for 1 targets");
     assert_eq!(reason(|e| e.targets = 0), "the ensemble of trees has 0 classes for 0 targets");
-    assert_eq!(reason(|e| e.head = Head::Pair { post: Post::None, single: true, positive: true }), "the ensemble of trees has 1 classes for 1 targets");
-    assert_eq!(reason(|e| e.width = 1 << 30), format!("the ensemble of trees has {} values per row, more than {MAX_WIDTH}", 1 << 30));
+    assert_eq!(
+        reason(|e| e.head = Head::Pair { post: Post::None, single: true, positive: true }),
+        "the ensemble of trees has 1 classes for 1 targets"
+    );
+    assert_eq!(
+        reason(|e| e.width = 1 << 30),
+        format!("the ensemble of trees has {} values per row, more than {MAX_WIDTH}", 1 << 30)
+    );
     let deep = reason(|e| {
         for level in 0..5000 {
             e.splits.push(Split { no: Child::Split(level), ..e.splits[0] });
@@ -339,7 +356,10 @@ fn what_is_malformed_is_refused_with_the_reason() {
     assert!(many.ends_with("nodes in its trees, more than 1068584"), "{many}");
 
     let forest = stump().compile().unwrap();
-    assert_eq!(forest.score(&[0f32; 3], &mut [0f32; 2], None).unwrap_err().to_string(), "rows of 3 values where 2 are needed");
+    assert_eq!(
+        forest.score(&[0f32; 3], &mut [0f32; 2], None).unwrap_err().to_string(),
+        "rows of 3 values where 2 are needed"
+    );
     forest.score::<f32, f32>(&[], &mut [], None).unwrap();
 }
 
