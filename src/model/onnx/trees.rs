@@ -194,3 +194,6 @@ impl TypedOp for Trees {
     }
     as_op!();
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,6 +9,8 @@
 //! with: `2k` between number `k - 1` and number `k`, `2k + 1` on number `k`. Ranks are small integers, so every comparison
 //! of values is exactly one of ranks. NaN stays NaN.
 
+use std::collections::HashSet;
+
 use super::ensemble::{Precision, Test};
 use super::number::Number;
 
@@ -35,6 +37,28 @@ pub(super) enum Question {
     Equal(f32),
     /// `x` is the rank of a member.
     Member(u32),
+}
+
+/// The ranks of a set's members, in the smaller of two forms.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Members {
+    /// A bit for each of the column's points.
+    Bits(Box<[u64]>),
+    /// The points, ascending.
+    Points(Box<[u32]>),
+}
+
+impl Members {
+    /// Whether the rank `x` is that of a member.
+    pub(super) fn contain(&self, x: f32) -> bool {
+        let rank = x as usize;
+        let point = rank / 2;
+        rank % 2 == 1
+            && match self {
+                Self::Bits(bits) => bits.get(point / 64).is_some_and(|word| word >> (point % 64) & 1 == 1),
+                Self::Points(points) => points.binary_search(&(point as u32)).is_ok(),
+            }
+    }
 }
 
 /// Some rows, column by column: row `r` of column `c` is at `(c << shift) + r`.
@@ -85,12 +109,16 @@ impl Columns {
             points: Vec<f64>,
         }
         let mut seen: Vec<Option<Seen>> = vec![None; width];
+        let mut sets_seen = HashSet::new();
         for (feature, test) in tests {
             let Some(slot) = seen.get_mut(feature as usize) else { continue };
             let seen = slot.get_or_insert_default();
             seen.ranked |= precision == Precision::Double || matches!(test, Test::Member(_));
             match test {
-                Test::Member(set) => seen.points.extend(sets.get(set as usize).into_iter().flatten()),
+                Test::Member(set) if sets_seen.insert((feature, set)) => {
+                    seen.points.extend(sets.get(set as usize).into_iter().flatten());
+                }
+                Test::Member(_) => {}
                 _ => seen.points.push(threshold(test)),
             }
         }
@@ -153,17 +181,22 @@ impl Columns {
         }
     }
 
-    /// The ranks of a set's members in a column, as a bit for each of the column's points.
-    pub(super) fn members(&self, column: u32, set: &[f64]) -> Box<[u64]> {
+    /// The ranks of a set's members in a column. Takes no more room than the set itself, about.
+    pub(super) fn members(&self, column: u32, set: &[f64]) -> Members {
         let points = self.columns.get(column as usize).and_then(|c| c.points.as_deref()).unwrap_or_default();
+        let mut members: Vec<u32> =
+            set.iter().filter(|m| !m.is_nan()).map(|member| self.index(points, *member) as u32).collect();
+        if points.len() > 128 * members.len() {
+            members.sort_unstable();
+            return Members::Points(members.into());
+        }
         let mut bits = vec![0u64; points.len().div_ceil(64)];
-        for member in set.iter().filter(|m| !m.is_nan()) {
-            let at = self.index(points, *member);
-            if let Some(word) = bits.get_mut(at / 64) {
+        for at in members {
+            if let Some(word) = bits.get_mut(at as usize / 64) {
                 *word |= 1 << (at % 64);
             }
         }
-        bits.into()
+        Members::Bits(bits.into())
     }
 
     /// How many of `points` are less than `value`.

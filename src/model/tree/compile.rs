@@ -6,8 +6,9 @@
 //! ```
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
-use super::columns::{Columns, Question};
+use super::columns::{Columns, Members, Question};
 use super::ensemble::{Child, Ensemble, Test};
 use super::error::TreeError;
 use super::layout::{HEAP_DEPTH, Node, Trees};
@@ -23,7 +24,7 @@ const SHARED: usize = 4;
 /// So many slots are not too many, however few nodes there are.
 const FREE_SLOTS: usize = 1 << 20;
 /// Room that heaps may take, in slots; further trees are flat, which takes no more than the file.
-const HEAP_SLOTS: usize = 1 << 24;
+const HEAP_SLOTS: usize = 1 << 22;
 
 /// All trees in their form.
 #[derive(Debug)]
@@ -38,7 +39,7 @@ pub(super) struct Compiled {
 #[derive(Debug, Default)]
 struct Draft {
     nodes: Vec<Node>,
-    sets: Vec<Box<[u64]>>,
+    sets: Vec<Arc<Members>>,
 }
 
 /// Compiles all trees.
@@ -52,7 +53,14 @@ pub(super) fn compile(ensemble: &Ensemble) -> Result<Compiled, TreeError> {
     let asked = used.map(|((test, _), split)| (split.feature, test.0));
     let columns = Columns::new(asked, &sets, ensemble.width, ensemble.precision);
     let mut compiled = Compiled { columns, trees: Trees::default(), ends: vec![] };
-    let mut drafts = Drafts { ensemble, tests: &tests, sets: &sets, columns: &compiled.columns, pairs: HashMap::new() };
+    let mut drafts = Drafts {
+        ensemble,
+        tests: &tests,
+        sets: &sets,
+        columns: &compiled.columns,
+        pairs: HashMap::new(),
+        members: HashMap::new(),
+    };
     let mut numbers = vec![u32::MAX; ensemble.leaves.len()];
     let most = SHARED * (2 * ensemble.splits.len() + ensemble.roots.len()) + FREE_SLOTS;
     let (mut slots, mut heap_slots) = (0usize, 0usize);
@@ -128,6 +136,8 @@ struct Drafts<'a> {
     columns: &'a Columns,
     /// Where the children of each split of the tree are.
     pairs: HashMap<u32, u32>,
+    /// By column and set.
+    members: HashMap<(u32, u32), Arc<Members>>,
 }
 
 impl Drafts<'_> {
@@ -161,7 +171,9 @@ impl Drafts<'_> {
         let (question, swap) = self.columns.question(column, test);
         let question = match question {
             Question::Member(set) => {
-                draft.sets.push(self.columns.members(column, &self.sets[set as usize]));
+                let members = self.members.entry((column, set));
+                let made = || Arc::new(self.columns.members(column, &self.sets[set as usize]));
+                draft.sets.push(members.or_insert_with(made).clone());
                 Question::Member(draft.sets.len() as u32 - 1)
             }
             other => other,

@@ -12,7 +12,9 @@
 //! many rows or many trees with one row. A walk ends on a *slot* of its tree. The functions that add trees check all that a
 //! kernel relies on, and the fields are private: no walk can leave the arrays, and no column is one that the block lacks.
 
-use super::columns::Question;
+use std::sync::Arc;
+
+use super::columns::{Members, Question};
 use super::error::TreeError;
 
 /// Bit of a column's number: NaN goes to yes.
@@ -48,8 +50,8 @@ pub(super) enum Node {
 #[derive(Debug)]
 pub(super) struct General {
     nodes: Box<[Node]>,
-    /// By number of the set: the ranks in it, see [`super::columns`].
-    sets: Box<[Box<[u64]>]>,
+    /// By number of the set; trees share them.
+    sets: Box<[Arc<Members>]>,
 }
 
 impl General {
@@ -59,10 +61,7 @@ impl General {
     }
     /// Whether the rank `x` is in a set.
     pub(super) fn contains(&self, set: u32, x: f32) -> bool {
-        let rank = x as usize;
-        let point = rank / 2;
-        let word = self.sets.get(set as usize).and_then(|bits| bits.get(point / 64)).copied().unwrap_or(0);
-        rank % 2 == 1 && word >> (point % 64) & 1 == 1
+        self.sets.get(set as usize).is_some_and(|members| members.contain(x))
     }
 }
 
@@ -232,7 +231,7 @@ impl Trees {
     ///
     /// # Errors
     /// If a column is out of range.
-    pub(super) fn add_general(&mut self, nodes: &[Node], sets: Vec<Box<[u64]>>) -> Result<(), TreeError> {
+    pub(super) fn add_general(&mut self, nodes: &[Node], sets: Vec<Arc<Members>>) -> Result<(), TreeError> {
         for node in nodes {
             if let Node::Split { column, missing, .. } = *node {
                 self.split(column, Question::AtMost(0.0), missing)?;

@@ -234,6 +234,20 @@ fn trees_take_the_form_that_suits_them() {
     assert_eq!(forms(Kind { only_at_most: false, ..PLAIN }), "4 general trees (Scalar)");
 }
 
+#[test]
+fn small_sets_among_many_numbers_are_found() {
+    let mut ensemble = stump();
+    ensemble.sets = vec![(0..5000).map(|n| f64::from(2 * n)).collect(), vec![7.0, 4.0, f64::NAN]];
+    // In the second set: 10; else in the first: 20; else 10.
+    let split = |set, yes, no| Split { feature: 0, test: Test::Member(set), missing: false, yes, no };
+    let (ten, twenty) = (Child::Leaf(0), Child::Leaf(1));
+    ensemble.splits = vec![split(1, ten, Child::Split(1)), split(0, twenty, ten)];
+    assert_eq!(
+        [7.0, 4.0, 6.0, 9998.0, 5.0, 4.5, -1.0].map(|x| score_of(&ensemble, &[x])),
+        [10.0, 10.0, 20.0, 20.0, 10.0, 10.0, 10.0]
+    );
+}
+
 /// One split, `x[0] <= 1`, and the leaves 10 and 20.
 fn stump() -> Ensemble {
     let mut ensemble = empty(1, 1);
