@@ -476,7 +476,9 @@ fn sql_name(data_type: &DataType) -> String {
         DataType::Int16 => "SMALLINT".to_owned(),
         DataType::Int32 => "INTEGER".to_owned(),
         DataType::Int64 => "BIGINT".to_owned(),
-        DataType::UInt8 | DataType::UInt16 | DataType::UInt32 | DataType::UInt64 => format!("UNSIGNED {}", signed(data_type)),
+        DataType::UInt8 | DataType::UInt16 | DataType::UInt32 | DataType::UInt64 => {
+            format!("UNSIGNED {}", signed(data_type))
+        }
         DataType::Float32 => "FLOAT".to_owned(),
         DataType::Float64 => "DOUBLE".to_owned(),
         DataType::Decimal128(p, s) | DataType::Decimal256(p, s) => format!("DECIMAL({p}, {s})"),

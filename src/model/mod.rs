@@ -21,6 +21,7 @@ pub mod registry;
 mod snapshot;
 mod stats;
 pub mod table;
+pub mod tree;
 mod versions;
 mod view;
 

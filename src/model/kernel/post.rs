@@ -114,12 +114,9 @@ pub fn probit(p: f32) -> f32 {
     let x = 2.0 * p - 1.0;
     let sign = if x < 0.0 { -1.0 } else { 1.0 };
     let log = ((1.0 - x) * (1.0 + x)).ln();
-    #[allow(clippy::approx_constant)] // Those digits are part of the definition.
-    let v = 2.0 / (3.14159 * 0.147) + 0.5 * log;
-    #[allow(clippy::approx_constant)]
-    let root = 1.414_213_56;
+    let v = (2.0 / (std::f64::consts::PI * 0.147)) as f32 + 0.5 * log;
     // Near a half nearly everything cancels: the order of these steps decides about the fourth digit.
-    root * (sign * (-v + (v * v - (1.0 / 0.147) * log).sqrt()).sqrt())
+    std::f32::consts::SQRT_2 * (sign * (-v + (v * v - (1.0 / 0.147) * log).sqrt()).sqrt())
 }
 
 /// The index of the largest score, the first of equals; NaN never wins but against nothing.

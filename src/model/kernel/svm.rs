@@ -119,15 +119,8 @@ fn exp(x: f32) -> f32 {
 
 /// A quotient of polynomials, to a few units in the last place; ONNX Runtime computes with the same.
 fn tanh(x: f32) -> f32 {
-    const ODD: [f32; 7] = [
-        -2.760_768_5e-16,
-        2.000_187_9e-13,
-        -8.604_671_5e-11,
-        5.122_297e-8,
-        1.485_722_4e-5,
-        6.372_619_3e-4,
-        4.893_524_6e-3,
-    ];
+    const ODD: [f32; 7] =
+        [-2.760_768_5e-16, 2.000_187_9e-13, -8.604_671_5e-11, 5.122_297e-8, 1.485_722_4e-5, 6.372_619_3e-4, 4.893_524_6e-3];
     const EVEN: [f32; 4] = [1.198_258_4e-6, 1.185_347_1e-4, 2.268_434_6e-3, 4.893_525e-3];
     let x = x.clamp(-9.0, 9.0);
     let polynomial = |factors: &[f32]| factors.iter().fold(0.0, |sum, factor| fused(sum, x * x, *factor));
@@ -202,7 +195,12 @@ pub struct SvmClassifier {
 #[derive(Debug, Clone, PartialEq)]
 enum Pairs {
     /// `starts` are where each class's vectors begin, and where the last end; coefficients `[classes - 1, vectors]`.
-    Vectors { vectors: Vectors, starts: Vec<usize>, coefficients: Vec<f32>, rho: Vec<f32> },
+    Vectors {
+        vectors: Vectors,
+        starts: Vec<usize>,
+        coefficients: Vec<f32>,
+        rho: Vec<f32>,
+    },
     Linear(Linear),
 }
 
@@ -398,7 +396,8 @@ impl Coupling {
                 qp[i] = (0..n).fold(0.0, |sum, j| sum + q[i * n + j] * p[j]);
                 whole += p[i] * qp[i];
             }
-            let error = qp.iter().fold(0.0f32, |most, part| if (part - whole).abs() > most { (part - whole).abs() } else { most });
+            let error =
+                qp.iter().fold(0.0f32, |most, part| if (part - whole).abs() > most { (part - whole).abs() } else { most });
             if error < enough {
                 break;
             }

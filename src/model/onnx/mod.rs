@@ -21,6 +21,7 @@ mod rewrite;
 mod scan;
 mod scorer;
 mod signature;
+mod trees;
 
 /// The largest file that is looked at, in bytes.
 pub const MAX_BYTES: usize = 64 << 20;

@@ -42,9 +42,8 @@ fn distances(node: &NodeProto, graph: &GraphProto) -> Option<NodeProto> {
         Some(name)
     };
     // The rows stay as they are from point to point, and nobody looks at them afterwards.
-    let used = |name: &String| {
-        graph.node.iter().any(|n| n.input.contains(name)) || graph.output.iter().any(|o| o.name == *name)
-    };
+    let used =
+        |name: &String| graph.node.iter().any(|n| n.input.contains(name)) || graph.output.iter().any(|o| o.name == *name);
     if behind(&state.name)? != rows || used(&node.output[0]) {
         return None;
     }

@@ -170,6 +170,9 @@ const CLASSICAL: &[&str] = &[
     "SVMClassifier",
     "SVMRegressor",
     "Scaler",
+    "TreeEnsemble",
+    "TreeEnsembleClassifier",
+    "TreeEnsembleRegressor",
     "ZipMap",
 ];
 

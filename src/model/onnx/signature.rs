@@ -134,7 +134,7 @@ fn kind(trace: &Trace, outputs: &[Output]) -> (Kind, Vec<String>) {
         (Some(label), None, None) => {
             let chosen = outputs[label].data_type == DataType::Utf8
                 || matches!(origin.operator, "ArgMax" | "ArrayFeatureExtractor" | "Gather")
-                    || origin.operator.ends_with("Classifier");
+                || origin.operator.ends_with("Classifier");
             if chosen {
                 Kind::Classification { label: Some(label), probabilities: None }
             } else {
@@ -200,7 +200,9 @@ impl<'a> Trace<'a> {
             match node.op_type.as_str() {
                 "Cast" | "Identity" | "Reshape" | "Squeeze" | "Unsqueeze" | "Flatten" | "Normalizer" => name = first,
                 "ZipMap" if self.makers.contains_key(first) => name = first,
-                "LabelEncoder" if attribute(node, "keys_int64s").is_some_and(|a| a.ints.iter().copied().eq(0..a.ints.len() as i64)) => {
+                "LabelEncoder"
+                    if attribute(node, "keys_int64s").is_some_and(|a| a.ints.iter().copied().eq(0..a.ints.len() as i64)) =>
+                {
                     let texts = attribute(node, "values_strings").map_or(&[][..], |a| &a.strings);
                     if classes.is_empty() {
                         classes = texts.iter().map(|s| String::from_utf8_lossy(s).into_owned()).collect();

@@ -19,10 +19,19 @@ pub(super) fn register(operators: &mut OnnxOpRegister) {
 }
 
 fn feature_vectorizer(_: &ParsingContext, node: &NodeProto) -> Built {
-    let widths = integers(node, "inputdimensions").iter().map(|n| Ok(usize::try_from(*n)?)).collect::<TractResult<Vec<_>>>()?;
-    ensure!(widths.len() == node.input.len(), "a FeatureVectorizer has {} widths for {} inputs", widths.len(), node.input.len());
+    let widths =
+        integers(node, "inputdimensions").iter().map(|n| Ok(usize::try_from(*n)?)).collect::<TractResult<Vec<_>>>()?;
+    ensure!(
+        widths.len() == node.input.len(),
+        "a FeatureVectorizer has {} widths for {} inputs",
+        widths.len(),
+        node.input.len()
+    );
     // The growth check knows nothing of this attribute, so it is bounded here.
-    ensure!(widths.iter().try_fold(0usize, |sum, w| sum.checked_add(*w)).is_some_and(|w| w <= 1 << 20), "it would be too wide");
+    ensure!(
+        widths.iter().try_fold(0usize, |sum, w| sum.checked_add(*w)).is_some_and(|w| w <= 1 << 20),
+        "it would be too wide"
+    );
     batch(Vectorizer { widths })
 }
 
@@ -85,7 +94,8 @@ impl Expansion for Extractor {
         solver.given_2(&inputs[0].shape, &inputs[1].shape, move |solver, values, indices| {
             ensure!(!values.is_empty(), "an ArrayFeatureExtractor of a single value is not supported");
             let count: TDim = indices.iter().product();
-            let mut shape: TVec<TDim> = if values.len() == 1 { tvec!(1.to_dim()) } else { values[..values.len() - 1].into() };
+            let mut shape: TVec<TDim> =
+                if values.len() == 1 { tvec!(1.to_dim()) } else { values[..values.len() - 1].into() };
             shape.push(count);
             solver.equals(&outputs[0].shape, shape)
         })

@@ -9,7 +9,9 @@ use tract_onnx::model::{OnnxOpRegister, ParsingContext};
 use tract_onnx::pb::NodeProto;
 use tract_onnx::tract_hir::internal::*;
 
-use super::{Batch, Built, Fact, attribute, batch, classical_opset, floats, integer, integers, pick, slice, tensor, text, texts};
+use super::{
+    Batch, Built, Fact, attribute, batch, classical_opset, floats, integer, integers, pick, slice, tensor, text, texts,
+};
 
 pub(super) fn register(operators: &mut OnnxOpRegister) {
     operators.insert("LabelEncoder", label_encoder);
@@ -101,7 +103,14 @@ struct Lookup {
 }
 
 impl Lookup {
-    fn new(name: &'static str, keys: &Tensor, values: &Tensor, default: Tensor, nan: bool, first: bool) -> TractResult<Self> {
+    fn new(
+        name: &'static str,
+        keys: &Tensor,
+        values: &Tensor,
+        default: Tensor,
+        nan: bool,
+        first: bool,
+    ) -> TractResult<Self> {
         ensure!(keys.len() == values.len(), "{} keys and {} values do not fit", keys.len(), values.len());
         let keys = Keys::new(keys, nan, first)?;
         let (flat, default) = (values.clone().into_shape(&[values.len()])?, default.into_shape(&[1])?);

@@ -97,7 +97,10 @@ pub(in crate::model::onnx) fn to_columns(model: &mut ModelProto, bytes: &[u8]) -
             node.input = keys;
         }
         if columns.is_empty() || columns.len() > MAX_KEYS {
-            return Err(refuse(format!("input \"{name}\" is a map of {} keys; 1 to {MAX_KEYS} are supported", columns.len())));
+            return Err(refuse(format!(
+                "input \"{name}\" is a map of {} keys; 1 to {MAX_KEYS} are supported",
+                columns.len()
+            )));
         }
         if let Some(key) = columns.iter().find(|key| key.is_empty() || (taken.contains(*key) && *key != name)) {
             return Err(refuse(format!("key \"{key}\" of input \"{name}\" cannot be the name of an input")));
@@ -133,7 +136,11 @@ fn column(name: String, elements: i32) -> ValueInfoProto {
     let dim = |value| Dimension { value: Some(value), ..Dimension::default() };
     let shape = TensorShapeProto { dim: vec![dim(Dim::DimParam("rows".to_owned())), dim(Dim::DimValue(1))] };
     let value = Value::TensorType(TensorType { elem_type: elements, shape: Some(shape) });
-    ValueInfoProto { name, r#type: Some(TypeProto { value: Some(value), ..TypeProto::default() }), ..ValueInfoProto::default() }
+    ValueInfoProto {
+        name,
+        r#type: Some(TypeProto { value: Some(value), ..TypeProto::default() }),
+        ..ValueInfoProto::default()
+    }
 }
 
 fn cast_map(node: &NodeProto) -> Built {
@@ -167,15 +174,23 @@ impl Columns {
         let shape = column.shape().to_vec();
         let (given, wanted) = (column.datum_type(), self.kind(column.datum_type()));
         let column = match given {
-            DatumType::F32 => tensor1(&slice::<f32>(column)?.iter().map(|x| if x.is_nan() { 0.0 } else { *x }).collect::<Vec<_>>()),
-            DatumType::F64 => tensor1(&slice::<f64>(column)?.iter().map(|x| if x.is_nan() { 0.0 } else { *x }).collect::<Vec<_>>()),
+            DatumType::F32 => {
+                tensor1(&slice::<f32>(column)?.iter().map(|x| if x.is_nan() { 0.0 } else { *x }).collect::<Vec<_>>())
+            }
+            DatumType::F64 => {
+                tensor1(&slice::<f64>(column)?.iter().map(|x| if x.is_nan() { 0.0 } else { *x }).collect::<Vec<_>>())
+            }
             _ => column.clone(),
         };
         let cast = if given == wanted {
             column
         } else if given == String::datum_type() {
             let number = |text: &String| {
-                if text.is_empty() { Ok(0.0) } else { text.trim().parse::<f64>().with_context(|| format!("\"{text}\" is no number")) }
+                if text.is_empty() {
+                    Ok(0.0)
+                } else {
+                    text.trim().parse::<f64>().with_context(|| format!("\"{text}\" is no number"))
+                }
             };
             let numbers = slice::<String>(&column)?.iter().map(number).collect::<TractResult<Vec<f64>>>()?;
             tensor1(&numbers).cast_to_dt(wanted)?.into_owned()

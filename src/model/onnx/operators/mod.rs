@@ -42,6 +42,7 @@ pub(super) fn reader() -> Onnx {
     scale::register(operators);
     standard::register(operators);
     svm::register(operators);
+    super::trees::register(operators);
     onnx
 }
 
@@ -231,7 +232,9 @@ fn singles(tensor: &Tensor) -> TractResult<Cow<'_, Tensor>> {
 /// Rows and columns of an input of rank 2 whose elements are numbers.
 fn matrix<'a>(what: &str, fact: &'a Fact) -> TractResult<(&'a TDim, usize)> {
     ensure!(is_number(fact.0), "{what} of type {:?} is not supported", fact.0);
-    let [rows, columns] = fact.1.as_slice() else { bail!("{what} of a tensor of {} dimensions is not supported", fact.1.len()) };
+    let [rows, columns] = fact.1.as_slice() else {
+        bail!("{what} of a tensor of {} dimensions is not supported", fact.1.len())
+    };
     Ok((rows, columns.to_usize()?))
 }
 

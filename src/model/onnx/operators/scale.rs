@@ -4,16 +4,16 @@ use tract_onnx::model::{OnnxOpRegister, ParsingContext};
 use tract_onnx::pb::NodeProto;
 use tract_onnx::tract_hir::internal::*;
 
-use super::{Batch, Built, Fact, attribute, batch, floats, integer, integers, is_number, matrix, singles, slice, text, width};
+use super::{
+    Batch, Built, Fact, attribute, batch, floats, integer, integers, is_number, matrix, singles, slice, text, width,
+};
 use crate::model::kernel::prepare::{Imputer, Norm, Scaler};
 
 pub(super) fn register(operators: &mut OnnxOpRegister) {
     operators.insert("Scaler", |_, node| scaler(node));
     operators.insert("Imputer", imputer);
     operators.insert("Normalizer", |_, node| normalizer(node));
-    operators.insert("Binarizer", |_, node| {
-        batch(Threshold(attribute(node, "threshold").map_or(0.0, |a| a.f)))
-    });
+    operators.insert("Binarizer", |_, node| batch(Threshold(attribute(node, "threshold").map_or(0.0, |a| a.f))));
 }
 
 fn scaler(node: &NodeProto) -> Built {
@@ -26,10 +26,7 @@ fn imputer(_: &ParsingContext, node: &NodeProto) -> Built {
     let (singles, whole) = (floats(node, "imputed_value_floats"), integers(node, "imputed_value_int64s"));
     ensure!(singles.is_empty() != whole.is_empty(), "needs values either of numbers or of integers");
     batch(Gaps {
-        floats: Imputer {
-            values: singles.to_vec(),
-            missing: attribute(node, "replaced_value_float").map_or(0.0, |a| a.f),
-        },
+        floats: Imputer { values: singles.to_vec(), missing: attribute(node, "replaced_value_float").map_or(0.0, |a| a.f) },
         integers: Imputer { values: whole.to_vec(), missing: integer(node, "replaced_value_int64", 0) },
     })
 }

@@ -46,7 +46,8 @@ fn regressor(_: &ParsingContext, node: &NodeProto) -> Built {
 fn classifier(_: &ParsingContext, node: &NodeProto) -> Built {
     let names = class_names(node, "classlabels_ints", "classlabels_strings")?;
     ensure!(names.len() > 0, "needs class labels");
-    let per_class = integers(node, "vectors_per_class").iter().map(|n| Ok(usize::try_from(*n)?)).collect::<TractResult<Vec<_>>>()?;
+    let per_class =
+        integers(node, "vectors_per_class").iter().map(|n| Ok(usize::try_from(*n)?)).collect::<TractResult<Vec<_>>>()?;
     let count = per_class.iter().try_fold(0usize, |sum, n| sum.checked_add(*n)).context("too many support vectors")?;
     let (a, b) = (floats(node, "prob_a"), floats(node, "prob_b"));
     ensure!(a.len() == b.len(), "prob_a and prob_b are not of one length");
