@@ -228,9 +228,10 @@ impl<T: Number> Votes<T> {
                         let at = row * targets + *target as usize;
                         sums[at] = match aggregate {
                             Aggregate::Sum | Aggregate::Average => sums[at].plus(*value),
-                            Aggregate::Min if heard[at] && !(*value < sums[at]) => sums[at],
-                            Aggregate::Max if heard[at] && !(*value > sums[at]) => sums[at],
-                            Aggregate::Min | Aggregate::Max => *value,
+                            _ if !heard[at] => *value,
+                            Aggregate::Min if *value < sums[at] => *value,
+                            Aggregate::Max if *value > sums[at] => *value,
+                            Aggregate::Min | Aggregate::Max => sums[at],
                         };
                         heard[at] = true;
                     }

@@ -323,6 +323,7 @@ fn ensemble(given: &Given) -> Result<Lowered> {
     let child = |name, at: i64, leaf: i64| {
         Ok(if leaf == 0 { Child::Split(index(name, at)?) } else { Child::Leaf(index(name, at)?) })
     };
+    // The specification says that 1 is SOFTMAX and 2 LOGISTIC; the reference, ONNX Runtime, has them the other way round.
     let post = match given.int("post_transform").unwrap_or(0) {
         0 => Post::None,
         1 => Post::Logistic,

@@ -58,7 +58,7 @@ fn wrong_attributes_are_refused_with_the_reason() {
     assert_eq!(scored(&stump()).unwrap(), [1.0, 2.0, 2.0]);
     let reason = |name: &str, how: fn(&mut AttributeProto)| scored(&change(name, how)).unwrap_err();
     let length = "attribute nodes_featureids has 2 values where 3 are needed";
-    assert_eq!(reason("nodes_featureids", |a| _ = a.ints.pop()), length);
+    assert_eq!(reason("nodes_featureids", |a| a.ints.truncate(2)), length);
     assert_eq!(reason("nodes_nodeids", |a| a.ints[2] = 1), "node 1 of tree 0 is there twice");
     assert_eq!(reason("nodes_truenodeids", |a| a.ints[0] = 7), "node 7 of tree 0 does not exist");
     assert_eq!(reason("target_nodeids", |a| a.ints[0] = 7), "node 7 of tree 0 does not exist");
