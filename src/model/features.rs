@@ -20,7 +20,7 @@ use arrow::array::{
 };
 use arrow::buffer::{BooleanBuffer, NullBuffer};
 use arrow::compute::kernels::zip::zip;
-use arrow::compute::{CastOptions, cast_with_options, interleave, is_not_null, take};
+use arrow::compute::{CastOptions, cast, cast_with_options, interleave, is_not_null, take};
 use arrow::datatypes::{ArrowPrimitiveType, DataType, Field, Float32Type, Float64Type, Int32Type, Int64Type};
 use arrow::error::ArrowError;
 
@@ -389,8 +389,7 @@ impl Bound {
         let missing: ArrayRef = match &self.input.data_type {
             DataType::Float32 => Arc::new(Float32Array::from(vec![if treated { f32::NAN } else { 0.0 }])),
             DataType::Float64 => Arc::new(Float64Array::from(vec![if treated { f64::NAN } else { 0.0 }])),
-            DataType::Int64 => Arc::new(PrimitiveArray::<Int64Type>::from(vec![0])),
-            DataType::Int32 => Arc::new(PrimitiveArray::<Int32Type>::from(vec![0])),
+            whole if whole.is_integer() => cast(&PrimitiveArray::<Int64Type>::from(vec![0]), whole)?,
             DataType::Boolean => Arc::new(BooleanArray::from(vec![false])),
             DataType::Utf8 => Arc::new(StringArray::from(vec![""])),
             other => new_null_array(other, 1),
@@ -477,6 +476,9 @@ fn sql_name(data_type: &DataType) -> String {
         DataType::Int16 => "SMALLINT".to_owned(),
         DataType::Int32 => "INTEGER".to_owned(),
         DataType::Int64 => "BIGINT".to_owned(),
+        DataType::UInt8 | DataType::UInt16 | DataType::UInt32 | DataType::UInt64 => {
+            format!("UNSIGNED {}", signed(data_type))
+        }
         DataType::Float32 => "FLOAT".to_owned(),
         DataType::Float64 => "DOUBLE".to_owned(),
         DataType::Decimal128(p, s) | DataType::Decimal256(p, s) => format!("DECIMAL({p}, {s})"),
@@ -491,6 +493,16 @@ fn sql_name(data_type: &DataType) -> String {
             Some(inner) => format!("{}[]", sql_name(inner)),
             None => other.to_string().to_uppercase(),
         },
+    }
+}
+
+/// The name of the type of as many bits that has a sign.
+fn signed(data_type: &DataType) -> &'static str {
+    match data_type {
+        DataType::UInt8 => "TINYINT",
+        DataType::UInt16 => "SMALLINT",
+        DataType::UInt32 => "INTEGER",
+        _ => "BIGINT",
     }
 }
 

@@ -12,6 +12,7 @@ pub mod answer;
 pub mod descriptor;
 pub mod features;
 mod guard;
+pub mod kernel;
 mod ledger;
 mod load;
 pub mod onnx;
@@ -20,6 +21,7 @@ pub mod registry;
 mod snapshot;
 mod stats;
 pub mod table;
+pub mod tree;
 mod versions;
 mod view;
 

@@ -3,7 +3,7 @@
     pip install -r requirements.txt && python train.py
 
 NAME.onnx is the model; NAME.json holds rows and what ONNX Runtime computes for them (`inputs` and `outputs`, values row by
-row; null is NaN). Refused models have no JSON. Everything is seeded: running this again changes nothing but float noise.
+row; null is NaN, infinities are texts). Refused models have no JSON. Everything is seeded: running this again changes nothing but float noise.
 """
 
 import json
@@ -36,7 +36,7 @@ FLOAT, INT64, STRING = TensorProto.FLOAT, TensorProto.INT64, TensorProto.STRING
 
 def plain(array):
     """A flat list for JSON; NaN is null, and a float32 has the digits that it needs."""
-    short = lambda v: None if v != v else float(f"{v:.9g}")
+    short = lambda v: None if v != v else f"{v}" if v in (float("inf"), float("-inf")) else float(f"{v:.9g}")
     return [short(v) if isinstance(v, float) else v for v in np.asarray(array).ravel().tolist()]
 
 
@@ -45,8 +45,16 @@ def expected(model, feeds):
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     outputs = []
     for meta, result in zip(session.get_outputs(), session.run(None, feeds)):
-        if isinstance(result, list):  # ZipMap: one dict per row
-            result = np.array([[row[key] for key in sorted(row)] for row in result], dtype=np.float32)
+        if isinstance(result, list) and not isinstance(result[0], dict):  # one array per target
+            result = np.concatenate(result, axis=1)
+        elif isinstance(result, list):  # ZipMap: one dict per row
+            zip_map = next(n for n in model.graph.node if meta.name in n.output)
+            keys = [a for a in zip_map.attribute if a.name.startswith("classlabels")][0]
+            keys = [k.decode() for k in keys.strings] or list(keys.ints)
+            result = np.array([[row[key] for key in keys] for row in result], dtype=np.float32)
+        rows = len(next(iter(feeds.values())))
+        if result.shape[0] != rows and result.ndim > 1 and result.shape[1] == rows:  # the targets come first
+            result = np.moveaxis(result, 1, 0)
         outputs.append({"name": meta.name, "values": plain(result)})
     inputs = [{"name": name, "values": plain(array)} for name, array in feeds.items()]
     return {"rows": len(next(iter(feeds.values()))), "inputs": inputs, "outputs": outputs}

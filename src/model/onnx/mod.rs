@@ -17,9 +17,11 @@ use super::{Loaded, ModelError, ModelFormat};
 
 mod deadline;
 mod operators;
+mod rewrite;
 mod scan;
 mod scorer;
 mod signature;
+mod trees;
 
 /// The largest file that is looked at, in bytes.
 pub const MAX_BYTES: usize = 64 << 20;
@@ -43,7 +45,8 @@ impl ModelFormat for Onnx {
 }
 
 fn load(bytes: &[u8]) -> Result<Loaded, ModelError> {
-    let model = scan::decode(bytes)?;
+    let mut model = scan::decode(bytes)?;
+    operators::maps::to_columns(&mut model, bytes)?;
     let graph = model.graph.as_ref().ok_or_else(|| refuse("the file holds no graph"))?;
     let inputs = signature::inputs(graph)?;
     let (scorer, outputs) = scorer::OnnxScorer::build(&model, &inputs, bytes.len())?;

@@ -42,16 +42,22 @@ const STANDARD: &[&str] = &[
     "AveragePool",
     "BatchNormalization",
     "Cast",
+    "CastLike",
     "Ceil",
+    "Celu",
     "Clip",
     "Concat",
     "Constant",
     "ConstantOfShape",
     "Conv",
+    "ConvTranspose",
     "Cos",
     "Cosh",
+    "CumSum",
+    "DepthToSpace",
     "Div",
     "Dropout",
+    "Einsum",
     "Elu",
     "Equal",
     "Erf",
@@ -70,9 +76,12 @@ const STANDARD: &[&str] = &[
     "GreaterOrEqual",
     "HardSigmoid",
     "HardSwish",
+    "Hardmax",
     "Identity",
     "InstanceNormalization",
+    "IsInf",
     "IsNaN",
+    "LRN",
     "LSTM",
     "LayerNormalization",
     "LeakyRelu",
@@ -80,11 +89,14 @@ const STANDARD: &[&str] = &[
     "LessOrEqual",
     "Log",
     "LogSoftmax",
+    "LpNormalization",
     "MatMul",
     "Max",
     "MaxPool",
     "Mean",
     "Min",
+    "Mish",
+    "Mod",
     "Mul",
     "Neg",
     "Not",
@@ -98,6 +110,7 @@ const STANDARD: &[&str] = &[
     "Reciprocal",
     "ReduceL1",
     "ReduceL2",
+    "ReduceLogSum",
     "ReduceLogSumExp",
     "ReduceMax",
     "ReduceMean",
@@ -107,10 +120,13 @@ const STANDARD: &[&str] = &[
     "ReduceSumSquare",
     "Relu",
     "Reshape",
+    "Resize",
     "Round",
     "Scan",
     "Selu",
+    "SequenceConstruct",
     "Shape",
+    "Shrink",
     "Sigmoid",
     "Sign",
     "Sin",
@@ -119,6 +135,7 @@ const STANDARD: &[&str] = &[
     "Softmax",
     "Softplus",
     "Softsign",
+    "SpaceToDepth",
     "Split",
     "Sqrt",
     "Squeeze",
@@ -130,27 +147,44 @@ const STANDARD: &[&str] = &[
     "Tile",
     "TopK",
     "Transpose",
+    "Trilu",
     "Unsqueeze",
     "Where",
+    "Xor",
 ];
 
 /// Operators of `ai.onnx.ml` that run, each compared with ONNX Runtime. Sorted.
 const CLASSICAL: &[&str] = &[
     "ArrayFeatureExtractor",
+    "Binarizer",
+    "CastMap",
+    "CategoryMapper",
+    "DictVectorizer",
+    "FeatureVectorizer",
     "Imputer",
+    "LabelEncoder",
     "LinearClassifier",
     "LinearRegressor",
     "Normalizer",
     "OneHotEncoder",
+    "SVMClassifier",
+    "SVMRegressor",
     "Scaler",
+    "TreeEnsemble",
+    "TreeEnsembleClassifier",
+    "TreeEnsembleRegressor",
     "ZipMap",
 ];
+
+/// Operators of ONNX Runtime's own that exporters use.
+const CONTRIBUTED: &[&str] = &["CDist"];
 
 /// All operators that run, by [`operator_name`].
 #[cfg(test)]
 pub(super) fn operators() -> impl Iterator<Item = String> {
     let classical = CLASSICAL.iter().map(|o| format!("{o} (ai.onnx.ml)"));
-    STANDARD.iter().map(|o| (*o).to_owned()).chain(classical)
+    let contributed = CONTRIBUTED.iter().map(|o| format!("{o} (com.microsoft)"));
+    STANDARD.iter().map(|o| (*o).to_owned()).chain(classical).chain(contributed)
 }
 
 /// The words for an operator: `LinearRegressor (ai.onnx.ml)`.
@@ -369,10 +403,18 @@ fn check_operator(node: &NodeProto) -> Result<(), ModelError> {
     let known = match node.domain.as_str() {
         "" | "ai.onnx" => STANDARD.binary_search(&node.op_type.as_str()).is_ok(),
         "ai.onnx.ml" => CLASSICAL.binary_search(&node.op_type.as_str()).is_ok(),
+        "com.microsoft" => CONTRIBUTED.contains(&node.op_type.as_str()),
         _ => false,
     };
     if !known {
-        return Err(refuse(format!("operator {} is not supported yet", operator_name(node))));
+        let name = operator_name(node);
+        return Err(refuse(match name.as_str() {
+            "Loop" => "operator Loop is not supported, for it might not end; unroll recurrent layers or use LSTM".to_owned(),
+            "StringNormalizer" | "TfIdfVectorizer" | "Tokenizer (com.microsoft)" => {
+                format!("operator {name} is not supported: vectorise texts before they are scored")
+            }
+            _ => format!("operator {name} is not supported yet"),
+        }));
     }
     if matches!(node.op_type.as_str(), "LSTM" | "GRU" | "RNN") {
         return check_recurrent(node);
@@ -389,10 +431,21 @@ fn check_recurrent(node: &NodeProto) -> Result<(), ModelError> {
             "direction" if attribute.s == b"reverse" => return of("direction reverse"),
             "direction" => {}
             "layout" | "input_forget" if attribute.i == 0 => {}
+            "activations" if usual(&node.op_type, &attribute.strings) => {}
             other => return of(other),
         }
     }
     if node.input.get(4).is_some_and(|lengths| !lengths.is_empty()) { of("sequence_lens") } else { Ok(()) }
+}
+
+/// Whether these activations, of one direction or two, are those that a layer has without them.
+fn usual(layer: &str, activations: &[Vec<u8>]) -> bool {
+    let usual: &[&str] = match layer {
+        "LSTM" => &["Sigmoid", "Tanh", "Tanh"],
+        "GRU" => &["Sigmoid", "Tanh"],
+        _ => &["Tanh"],
+    };
+    activations.iter().map(Vec::as_slice).eq(usual.iter().cycle().map(|a| a.as_bytes()).take(activations.len()))
 }
 
 /// Whether a constant has as many values as its shape says, and not too many.

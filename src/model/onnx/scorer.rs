@@ -13,12 +13,12 @@
 
 use std::sync::Arc;
 
-use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, FixedSizeListArray, Float32Array, Float64Array, Int32Array, Int64Array,
-    StringArray,
-};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, FixedSizeListArray, PrimitiveArray, StringArray};
 use arrow::buffer::{BooleanBuffer, OffsetBuffer};
-use arrow::datatypes::{ArrowPrimitiveType, DataType, Field, Float32Type, Float64Type, Int32Type, Int64Type};
+use arrow::datatypes::{
+    ArrowPrimitiveType, DataType, Field, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, UInt8Type,
+    UInt16Type, UInt32Type, UInt64Type,
+};
 use tract_onnx::pb::ModelProto;
 use tract_onnx::tract_hir::internal::*;
 
@@ -26,7 +26,7 @@ use super::super::guard::guard;
 use super::super::{Input, ModelError, Output, Scorer};
 use super::deadline::Deadline;
 use super::signature::Inputs;
-use super::{operators, refuse};
+use super::{operators, refuse, rewrite};
 
 /// Batch sizes with plans of their own, largest first.
 const FIXED: [usize; 2] = [1024, 64];
@@ -71,7 +71,7 @@ impl OnnxScorer {
     /// `Load` if tract cannot run the graph, or if it does not give each row its own result.
     pub(super) fn build(model: &ModelProto, given: &Inputs, file_bytes: usize) -> Result<(Self, Vec<Output>), ModelError> {
         let deadline = Deadline::start();
-        let parsed = operators::reader().parse(model, None).map_err(|e| failed(&e))?;
+        let parsed = operators::reader().parse(&rewrite::rewritten(model), None).map_err(|e| failed(&e))?;
         if let Some(name) = parsed.unresolved_inputs.first() {
             return Err(refuse(format!("nothing makes \"{name}\"")));
         }
@@ -90,6 +90,9 @@ impl OnnxScorer {
         }
         let most = (RUN_BYTES / first.bytes_per_row.max(1)).clamp(1, FIXED[0]);
         let mut scorer = Self { inputs, outputs: first.outputs, fixed: vec![], any, most };
+        // tract names an output that only passes an input on like that input.
+        let names = model.graph.iter().flat_map(|g| &g.output).map(|o| &o.name);
+        scorer.outputs.iter_mut().zip(names).for_each(|(output, name)| output.name.clone_from(name));
         let free = scorer.any.is_some() || given.batch.is_none();
         if free && file_bytes <= FIXED_UP_TO_BYTES {
             for rows in FIXED.into_iter().filter(|rows| *rows <= most) {
@@ -206,6 +209,7 @@ fn build_plan(graph: &InferenceModel, inputs: &[Column], batch: &TDim, deadline:
     }
     let mut typed = graph.into_typed()?;
     deadline.declutter(&mut typed)?;
+    rows_first(&mut typed, batch)?;
     let mut outputs = vec![];
     for (index, outlet) in typed.output_outlets()?.iter().enumerate() {
         let name = typed.outlet_label(*outlet).map_or_else(|| format!("output_{index}"), str::to_owned);
@@ -232,11 +236,34 @@ fn build_plan(graph: &InferenceModel, inputs: &[Column], batch: &TDim, deadline:
     Ok(Built { plan: typed.into_runnable()?, outputs, bytes_per_row: bytes / rows })
 }
 
+/// Turns outputs `[targets, rows, ...]`, as models with several targets give them, into `[rows, targets, ...]`.
+fn rows_first(typed: &mut TypedModel, batch: &TDim) -> TractResult<()> {
+    let mut outlets = typed.output_outlets()?.to_vec();
+    for outlet in &mut outlets {
+        let dims: TVec<TDim> = typed.outlet_fact(*outlet)?.shape.iter().cloned().collect();
+        if dims.first() != Some(batch) && dims.get(1) == Some(batch) {
+            let label = typed.outlet_label(*outlet).map(str::to_owned);
+            let name = format!("{}.rows_first", typed.node(outlet.node).name);
+            *outlet = typed.wire_node(name, AxisOp::Move(1, 0), &[*outlet])?[0];
+            if let Some(label) = label {
+                typed.set_outlet_label(*outlet, label)?;
+            }
+        }
+    }
+    typed.select_output_outlets(&outlets)
+}
+
 fn column(input: &Input, rank: usize) -> Column {
     let datum = match input.data_type {
         DataType::Float64 => f64::datum_type(),
         DataType::Int64 => i64::datum_type(),
         DataType::Int32 => i32::datum_type(),
+        DataType::Int16 => i16::datum_type(),
+        DataType::Int8 => i8::datum_type(),
+        DataType::UInt64 => u64::datum_type(),
+        DataType::UInt32 => u32::datum_type(),
+        DataType::UInt16 => u16::datum_type(),
+        DataType::UInt8 => u8::datum_type(),
         DataType::Boolean => bool::datum_type(),
         DataType::Utf8 => String::datum_type(),
         _ => f32::datum_type(),
@@ -258,15 +285,25 @@ fn tensor(array: &ArrayRef, input: &Column, start: usize, real: usize, run: usiz
     let (first, many) = (first, real * width);
     ensure!(first + many <= values.len(), "input {} is too short", input.name);
     let fill = run - real;
-    if input.datum == f32::datum_type() {
-        numbers::<Float32Type>(values, first, many, width, fill, &shape)
-    } else if input.datum == f64::datum_type() {
-        numbers::<Float64Type>(values, first, many, width, fill, &shape)
-    } else if input.datum == i64::datum_type() {
-        numbers::<Int64Type>(values, first, many, width, fill, &shape)
-    } else if input.datum == i32::datum_type() {
-        numbers::<Int32Type>(values, first, many, width, fill, &shape)
-    } else if input.datum == bool::datum_type() {
+    macro_rules! of {
+        ($kind:ty) => {
+            numbers::<$kind>(values, first, many, width, fill, &shape)
+        };
+    }
+    match input.datum {
+        DatumType::F32 => return of!(Float32Type),
+        DatumType::F64 => return of!(Float64Type),
+        DatumType::I64 => return of!(Int64Type),
+        DatumType::I32 => return of!(Int32Type),
+        DatumType::I16 => return of!(Int16Type),
+        DatumType::I8 => return of!(Int8Type),
+        DatumType::U64 => return of!(UInt64Type),
+        DatumType::U32 => return of!(UInt32Type),
+        DatumType::U16 => return of!(UInt16Type),
+        DatumType::U8 => return of!(UInt8Type),
+        _ => {}
+    }
+    if input.datum == bool::datum_type() {
         let array = values.as_boolean_opt().with_context(|| format!("input {} is not BOOLEAN", input.name))?;
         let given = (first..first + many).map(|i| array.value(i));
         let last = (first + many - width..first + many).map(|i| array.value(i)).cycle().take(fill * width);
@@ -309,6 +346,12 @@ enum Collected {
     F64(Vec<f64>),
     I64(Vec<i64>),
     I32(Vec<i32>),
+    I16(Vec<i16>),
+    I8(Vec<i8>),
+    U64(Vec<u64>),
+    U32(Vec<u32>),
+    U16(Vec<u16>),
+    U8(Vec<u8>),
     Bool(Vec<bool>),
     Text(Vec<i32>, Vec<u8>),
 }
@@ -321,6 +364,12 @@ impl Collected {
             DatumType::F64 => Self::F64(Vec::with_capacity(room)),
             DatumType::I64 | DatumType::TDim => Self::I64(Vec::with_capacity(room)),
             DatumType::I32 => Self::I32(Vec::with_capacity(room)),
+            DatumType::I16 => Self::I16(Vec::with_capacity(room)),
+            DatumType::I8 => Self::I8(Vec::with_capacity(room)),
+            DatumType::U64 => Self::U64(Vec::with_capacity(room)),
+            DatumType::U32 => Self::U32(Vec::with_capacity(room)),
+            DatumType::U16 => Self::U16(Vec::with_capacity(room)),
+            DatumType::U8 => Self::U8(Vec::with_capacity(room)),
             DatumType::Bool => Self::Bool(Vec::with_capacity(room)),
             DatumType::String => {
                 let mut offsets = Vec::with_capacity(room + 1);
@@ -333,28 +382,47 @@ impl Collected {
 
     /// Appends the first `many` values of `tensor`.
     fn append(&mut self, tensor: &Tensor, many: usize) -> TractResult<()> {
+        fn extend<T: Datum + Clone>(into: &mut Vec<T>, tensor: &Tensor, many: usize) -> TractResult<()> {
+            into.extend_from_slice(&tensor.try_as_plain_ram()?.as_slice()?[..many]);
+            Ok(())
+        }
         match self {
-            Self::F32(into) => into.extend_from_slice(&tensor.try_as_plain_ram()?.as_slice()?[..many]),
-            Self::F64(into) => into.extend_from_slice(&tensor.try_as_plain_ram()?.as_slice()?[..many]),
-            Self::I64(into) => into.extend_from_slice(&tensor.cast_to::<i64>()?.try_as_plain_ram()?.as_slice()?[..many]),
-            Self::I32(into) => into.extend_from_slice(&tensor.try_as_plain_ram()?.as_slice()?[..many]),
-            Self::Bool(into) => into.extend_from_slice(&tensor.try_as_plain_ram()?.as_slice()?[..many]),
+            Self::F32(into) => extend(into, tensor, many),
+            Self::F64(into) => extend(into, tensor, many),
+            Self::I64(into) => extend(into, tensor.cast_to::<i64>()?.as_ref(), many),
+            Self::I32(into) => extend(into, tensor, many),
+            Self::I16(into) => extend(into, tensor, many),
+            Self::I8(into) => extend(into, tensor, many),
+            Self::U64(into) => extend(into, tensor, many),
+            Self::U32(into) => extend(into, tensor, many),
+            Self::U16(into) => extend(into, tensor, many),
+            Self::U8(into) => extend(into, tensor, many),
+            Self::Bool(into) => extend(into, tensor, many),
             Self::Text(offsets, bytes) => {
                 for text in &tensor.try_as_plain_ram()?.as_slice::<String>()?[..many] {
                     bytes.extend_from_slice(text.as_bytes());
                     offsets.push(i32::try_from(bytes.len())?);
                 }
+                Ok(())
             }
         }
-        Ok(())
     }
 
     fn finish(self, width: usize, rows: usize) -> TractResult<ArrayRef> {
+        fn array<T: ArrowPrimitiveType>(values: Vec<T::Native>) -> ArrayRef {
+            Arc::new(PrimitiveArray::<T>::new(values.into(), None))
+        }
         let values: ArrayRef = match self {
-            Self::F32(values) => Arc::new(Float32Array::from(values)),
-            Self::F64(values) => Arc::new(Float64Array::from(values)),
-            Self::I64(values) => Arc::new(Int64Array::from(values)),
-            Self::I32(values) => Arc::new(Int32Array::from(values)),
+            Self::F32(values) => array::<Float32Type>(values),
+            Self::F64(values) => array::<Float64Type>(values),
+            Self::I64(values) => array::<Int64Type>(values),
+            Self::I32(values) => array::<Int32Type>(values),
+            Self::I16(values) => array::<Int16Type>(values),
+            Self::I8(values) => array::<Int8Type>(values),
+            Self::U64(values) => array::<UInt64Type>(values),
+            Self::U32(values) => array::<UInt32Type>(values),
+            Self::U16(values) => array::<UInt16Type>(values),
+            Self::U8(values) => array::<UInt8Type>(values),
             Self::Bool(values) => Arc::new(BooleanArray::new(BooleanBuffer::from(values), None)),
             Self::Text(offsets, bytes) => {
                 Arc::new(StringArray::try_new(OffsetBuffer::new(offsets.into()), bytes.into(), None)?)
@@ -374,6 +442,12 @@ fn arrow_type(output: &Column) -> DataType {
         DatumType::F64 => DataType::Float64,
         DatumType::I64 | DatumType::TDim => DataType::Int64,
         DatumType::I32 => DataType::Int32,
+        DatumType::I16 => DataType::Int16,
+        DatumType::I8 => DataType::Int8,
+        DatumType::U64 => DataType::UInt64,
+        DatumType::U32 => DataType::UInt32,
+        DatumType::U16 => DataType::UInt16,
+        DatumType::U8 => DataType::UInt8,
         DatumType::Bool => DataType::Boolean,
         DatumType::String => DataType::Utf8,
         _ => DataType::Float32,
@@ -393,6 +467,12 @@ fn made_up(input: &Column, rows: usize) -> Result<ArrayRef, ModelError> {
         DatumType::F64 => Collected::F64(uneven.map(|n| f64::from(n) / 500.0 - 2.0).collect()),
         DatumType::I64 => Collected::I64(uneven.map(|n| i64::from(n % 2)).collect()),
         DatumType::I32 => Collected::I32(uneven.map(|n| n % 2).collect()),
+        DatumType::I16 => Collected::I16(uneven.map(|n| (n % 2) as i16).collect()),
+        DatumType::I8 => Collected::I8(uneven.map(|n| (n % 2) as i8).collect()),
+        DatumType::U64 => Collected::U64(uneven.map(|n| (n % 2) as u64).collect()),
+        DatumType::U32 => Collected::U32(uneven.map(|n| (n % 2) as u32).collect()),
+        DatumType::U16 => Collected::U16(uneven.map(|n| (n % 2) as u16).collect()),
+        DatumType::U8 => Collected::U8(uneven.map(|n| (n % 2) as u8).collect()),
         DatumType::Bool => Collected::Bool(uneven.map(|n| n % 2 == 1).collect()),
         DatumType::String => Collected::Text(vec![0; many + 1], vec![]),
         _ => Collected::F32(uneven.map(|n| n as f32 / 500.0 - 2.0).collect()),

@@ -39,6 +39,12 @@ pub(super) fn inputs(graph: &GraphProto) -> Result<Inputs, ModelError> {
             Ok(OnnxType::Double) => DataType::Float64,
             Ok(OnnxType::Int64) => DataType::Int64,
             Ok(OnnxType::Int32) => DataType::Int32,
+            Ok(OnnxType::Int16) => DataType::Int16,
+            Ok(OnnxType::Int8) => DataType::Int8,
+            Ok(OnnxType::Uint64) => DataType::UInt64,
+            Ok(OnnxType::Uint32) => DataType::UInt32,
+            Ok(OnnxType::Uint16) => DataType::UInt16,
+            Ok(OnnxType::Uint8) => DataType::UInt8,
             Ok(OnnxType::Bool) => DataType::Boolean,
             Ok(OnnxType::String) => DataType::Utf8,
             Ok(other) => {
@@ -67,7 +73,7 @@ pub(super) fn inputs(graph: &GraphProto) -> Result<Inputs, ModelError> {
             .iter()
             .try_fold(1usize, |product, dim| product.checked_mul(*dim).filter(|p| *p <= 1 << 24))
             .ok_or_else(|| refuse(format!("input \"{name}\" is too wide")))?;
-        let takes_null = data_type == DataType::Float32 && trace.only_imputed(name, 0);
+        let takes_null = (data_type.is_floating() && trace.only_imputed(name, 0)) || trace.only_keys(name);
         found.ranks.push(dims.len());
         let shape = if width == 1 { vec![] } else { shape };
         found.inputs.push(Input { name: name.clone(), data_type, width, shape, takes_null });
@@ -127,14 +133,17 @@ fn kind(trace: &Trace, outputs: &[Output]) -> (Kind, Vec<String>) {
         (Some(label), None, Some(single)) => Kind::Classification { label: Some(label), probabilities: Some(single) },
         (Some(label), None, None) => {
             let chosen = outputs[label].data_type == DataType::Utf8
-                || matches!(origin.operator, "ArgMax" | "ArrayFeatureExtractor" | "LinearClassifier");
+                || matches!(origin.operator, "ArgMax" | "ArrayFeatureExtractor" | "Gather")
+                || origin.operator.ends_with("Classifier");
             if chosen {
                 Kind::Classification { label: Some(label), probabilities: None }
             } else {
                 Kind::Regression { value: label }
             }
         }
-        (None, Some(wide), _) if matches!(columns.operator, "Softmax" | "LinearClassifier" | "ZipMap") => {
+        (None, Some(wide), _)
+            if matches!(columns.operator, "Softmax" | "ZipMap") || columns.operator.ends_with("Classifier") =>
+        {
             Kind::Classification { label: None, probabilities: Some(wide) }
         }
         (None, _, _) => Kind::Regression { value: pick(&|o| is_float(o)).first().copied().unwrap_or(0) },
@@ -191,7 +200,16 @@ impl<'a> Trace<'a> {
             match node.op_type.as_str() {
                 "Cast" | "Identity" | "Reshape" | "Squeeze" | "Unsqueeze" | "Flatten" | "Normalizer" => name = first,
                 "ZipMap" if self.makers.contains_key(first) => name = first,
-                "ArrayFeatureExtractor" => {
+                "LabelEncoder"
+                    if attribute(node, "keys_int64s").is_some_and(|a| a.ints.iter().copied().eq(0..a.ints.len() as i64)) =>
+                {
+                    let texts = attribute(node, "values_strings").map_or(&[][..], |a| &a.strings);
+                    if classes.is_empty() {
+                        classes = texts.iter().map(|s| String::from_utf8_lossy(s).into_owned()).collect();
+                    }
+                    name = first;
+                }
+                "ArrayFeatureExtractor" | "Gather" => {
                     if let Some(constant) = self.constants.get(first).filter(|_| classes.is_empty()) {
                         classes = texts(constant);
                     }
@@ -203,14 +221,26 @@ impl<'a> Trace<'a> {
         Origin { operator: "", classes }
     }
 
-    /// Whether all that uses `name` is an imputer that replaces NaN.
+    /// Whether all that uses `name` has a place for NaN: an imputer that replaces it, or trees that were trained with it.
     fn only_imputed(&self, name: &str, depth: usize) -> bool {
         let Some(users) = self.users.get(name).filter(|_| depth < 20) else { return false };
         users.iter().all(|node| match node.op_type.as_str() {
             "Imputer" => attribute(node, "replaced_value_float").is_some_and(|a| a.f.is_nan()),
-            "Identity" | "Concat" => node.output.first().is_some_and(|o| self.only_imputed(o, depth + 1)),
+            "TreeEnsemble" | "TreeEnsembleClassifier" | "TreeEnsembleRegressor" => {
+                attribute(node, "nodes_missing_value_tracks_true").is_some_and(|a| a.ints.iter().any(|i| *i != 0))
+            }
+            // NaN comes out of these as it went in.
+            "Identity" | "Concat" | "FeatureVectorizer" | "Scaler" => {
+                node.output.first().is_some_and(|o| self.only_imputed(o, depth + 1))
+            }
             _ => false,
         })
+    }
+
+    /// Whether `name` is a key of a map, which a row need not have.
+    fn only_keys(&self, name: &str) -> bool {
+        let keys = |node: &&NodeProto| matches!(node.op_type.as_str(), "CastMap" | "DictVectorizer");
+        self.users.get(name).is_some_and(|users| users.iter().all(keys))
     }
 }
 
