@@ -16,6 +16,7 @@ use super::guard::guard;
 use super::{Loaded, ModelError, ModelFormat};
 
 mod deadline;
+mod header;
 mod operators;
 mod scan;
 mod scorer;
@@ -35,6 +36,10 @@ impl ModelFormat for Onnx {
 
     fn sniff(&self, bytes: &[u8]) -> bool {
         scan::looks_like_onnx(bytes)
+    }
+
+    fn facts(&self, bytes: &[u8]) -> super::inspect::Facts {
+        header::facts(bytes)
     }
 
     fn load(&self, bytes: &[u8]) -> Result<Loaded, ModelError> {
