@@ -12,6 +12,7 @@ pub mod answer;
 pub mod columns;
 pub mod descriptor;
 pub mod features;
+mod fused;
 mod guard;
 pub mod inspect;
 mod ledger;
@@ -22,6 +23,7 @@ pub mod registry;
 mod snapshot;
 mod stats;
 pub mod table;
+mod tree;
 mod versions;
 mod view;
 

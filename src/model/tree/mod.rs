@@ -1,0 +1,3 @@
+//! What tree ensembles and other kernels share: work compiled for the machine at hand.
+
+pub(super) mod simd;

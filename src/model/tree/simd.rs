@@ -1,0 +1,3 @@
+//! Work compiled for the machine at hand.
+
+pub mod widest;
