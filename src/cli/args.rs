@@ -270,6 +270,10 @@ pub struct InspectArgs {
     /// Print one JSON object.
     #[arg(long)]
     pub json: bool,
+    /// The sizes of batches to measure.
+    #[arg(long, value_name = "ROWS,...", value_delimiter = ',', default_values_t = [1, 64, 1024])]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    pub batch: Vec<u32>,
 }
 
 /// `vatic produce`.

@@ -14,9 +14,7 @@ use crate::model::inspect::{Facts, rows_per_second};
 use crate::model::table::{input_text, output_text, type_name};
 use crate::model::{Kind, Loaded, ModelError, Signature, load_any, sniff};
 
-/// The batch sizes that are measured.
-const BATCHES: [usize; 3] = [1, 64, 1024];
-/// How long each is measured.
+/// How long each size of batches is measured.
 const TIME: Duration = Duration::from_millis(200);
 
 /// Prints what there is to know.
@@ -26,7 +24,8 @@ const TIME: Duration = Duration::from_millis(200);
 pub(crate) async fn inspect(args: &InspectArgs) -> Result<()> {
     let bytes = read_file(&args.model).await?;
     let file = args.model.display().to_string();
-    let work = tokio::task::spawn_blocking(move || Report::new(file, &bytes));
+    let batches = args.batch.clone();
+    let work = tokio::task::spawn_blocking(move || Report::new(file, &bytes, &batches));
     let report = work.await.map_err(|e| Error::internal(format!("inspecting broke off: {e}")))?;
     let mut out = Output::stdout();
     out.write(if args.json { format!("{}\n", report.json()) } else { report.text() }.as_bytes())?;
@@ -59,9 +58,9 @@ struct Model {
 }
 
 impl Report {
-    fn new(file: String, bytes: &[u8]) -> Self {
+    fn new(file: String, bytes: &[u8], batches: &[u32]) -> Self {
         let format = sniff(bytes);
-        let model = load_any(bytes).and_then(|(_, loaded)| Model::new(&loaded));
+        let model = load_any(bytes).and_then(|(_, loaded)| Model::new(&loaded, batches));
         Self {
             file,
             format: format.map(|f| f.name()),
@@ -160,16 +159,16 @@ impl Report {
 }
 
 impl Model {
-    fn new(loaded: &Loaded) -> std::result::Result<Self, ModelError> {
-        let speed = |rows: &usize| match rows_per_second(loaded, *rows, TIME) {
-            Ok(speed) => Some((*rows, speed)),
-            // A made-up string may be none of the categories that the model knows; then nothing is measured.
-            Err(_) => None,
+    fn new(loaded: &Loaded, batches: &[u32]) -> std::result::Result<Self, ModelError> {
+        // A made-up string may be none of the categories that the model knows, or a batch too large: then it is not measured.
+        let speed = |rows: &u32| {
+            let rows = usize::try_from(*rows).ok()?;
+            Some((rows, rows_per_second(loaded, rows, TIME).ok()?))
         };
         Ok(Self {
             signature: loaded.signature.clone(),
             kernels: loaded.scorer.kernels(),
-            speeds: BATCHES.iter().filter_map(speed).collect(),
+            speeds: batches.iter().filter_map(speed).collect(),
         })
     }
 }

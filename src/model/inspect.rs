@@ -15,6 +15,9 @@ use arrow::error::ArrowError;
 
 use super::{Input, Loaded, ModelError};
 
+/// The most values of made-up rows that are measured with: larger batches say nothing new, and fill the memory.
+const MOST_VALUES: usize = 1 << 25;
+
 /// What a file says of itself.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Facts {
@@ -57,16 +60,20 @@ pub fn made_up(input: &Input, rows: usize) -> Result<ArrayRef, ArrowError> {
 /// the machine does can only make it slower. Takes about `time`.
 ///
 /// # Errors
-/// `Run` if the model fails on made-up rows.
+/// `Run` if the model fails on made-up rows, or these would have more than 32 million values.
 pub fn rows_per_second(loaded: &Loaded, batch: usize, time: Duration) -> Result<f64, ModelError> {
     let failed = |e: ArrowError| ModelError::Run { model: String::new(), reason: e.to_string() };
+    let width: usize = loaded.signature.inputs.iter().map(|i| i.width).sum();
+    if width.saturating_mul(batch) > MOST_VALUES {
+        return Err(failed(ArrowError::ComputeError(format!("{batch} rows have more than {MOST_VALUES} values"))));
+    }
     let features: Vec<ArrayRef> =
         loaded.signature.inputs.iter().map(|i| made_up(i, batch).map_err(failed)).collect::<Result<_, _>>()?;
     // The first call warms up, and says how many make a turn.
     let began = Instant::now();
     loaded.scorer.score(&features, batch)?;
     let once = began.elapsed().max(Duration::from_nanos(100));
-    let turns = 8;
+    let turns = 16;
     let calls = (time.as_secs_f64() / f64::from(turns) / once.as_secs_f64()).clamp(1.0, 1e6) as u32;
     let (mut best, end) = (Duration::MAX, Instant::now() + time);
     for turn in 0..2 * turns {
