@@ -23,7 +23,7 @@ pub mod registry;
 mod snapshot;
 mod stats;
 pub mod table;
-mod tree;
+pub mod tree;
 mod versions;
 mod view;
 

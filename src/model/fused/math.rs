@@ -1,7 +1,7 @@
 //! Functions of one number that compile to vector instructions: no branches, no tables, no calls.
 //!
 //! Relative errors against the exact value stay below 4e-7 (a test looks at them); NaN stays NaN. Use them in loops over
-//! slices, inside of [`super::super::tree::simd::widest::vectorized`].
+//! slices, inside of [`super::super::tree::vectorized`].
 
 /// `a * b + c`, in one instruction where the machine has one.
 #[inline(always)]

@@ -14,7 +14,7 @@ mod step;
 
 use std::cell::RefCell;
 
-use super::tree::simd::widest::{Vectorized, vectorized};
+use super::tree::{Vectorized, vectorized};
 
 pub use dense::Dense;
 pub use step::{Activation, Arithmetic, Norm, Step};
@@ -105,6 +105,18 @@ impl Chain {
     /// Wants which column of each row is the largest, the first of equals (or the smallest).
     pub fn want_winner(&mut self, value: Value, smallest: bool) {
         self.outputs.push(if smallest { Wanted::Smallest(value.0) } else { Wanted::Largest(value.0) });
+    }
+
+    /// Whether it has no steps.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.steps.is_empty()
+    }
+
+    /// Whether its outputs are all its input.
+    #[must_use]
+    pub fn is_plain(&self) -> bool {
+        self.is_empty() && self.outputs.iter().all(|o| *o == Wanted::Rows(0))
     }
 
     /// The steps, for people.

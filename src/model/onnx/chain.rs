@@ -13,14 +13,18 @@ use tract_onnx::pb::tensor_proto::DataType as OnnxType;
 use tract_onnx::pb::{GraphProto, NodeProto, TensorProto};
 
 use super::super::fused::{Activation, Arithmetic, Chain, Dense, Norm, Step, Value};
+use super::super::tree::Forest;
 use super::operators::attribute;
 use super::signature::Inputs;
+use super::trees::{Labels, Lowered, lower};
 
 /// A graph as a chain.
 #[derive(Debug)]
 pub(super) struct Matched {
+    /// Trees, and what prepares their features; the chain then takes the scores.
+    pub(super) trees: Option<(Chain, Forest)>,
     pub(super) chain: Chain,
-    /// Where the chain's columns come from: an input of the signature and an element of it.
+    /// Where the first columns come from: an input of the signature and an element of it.
     pub(super) columns: Vec<(usize, usize)>,
     /// The graph's outputs, in the order of the chain's.
     pub(super) outputs: Vec<Made>,
@@ -31,8 +35,10 @@ pub(super) struct Matched {
 pub(super) enum Made {
     /// So many numbers per row.
     Numbers(usize),
-    /// The class that won.
+    /// The class that won in the chain.
     Label(Classes),
+    /// The class that the trees chose.
+    Chosen(Classes),
 }
 
 /// What the classes are called.
@@ -60,6 +66,8 @@ enum Known {
     Matrix { value: Value, flat: bool },
     /// The class that wins in `of`. `index`: by its place among the columns.
     Label { of: Value, smallest: bool, classes: Classes, index: bool },
+    /// The class that the trees chose.
+    Chosen(Classes),
 }
 
 /// Matches a whole graph; `None` if any of it is not known.
@@ -80,11 +88,12 @@ pub(super) fn matched(graph: &GraphProto, given: &Inputs) -> Option<Matched> {
                 matcher.chain.as_mut()?.want_winner(of, smallest);
                 Made::Label(classes)
             }
+            Known::Chosen(classes) => Made::Chosen(classes),
             Known::Columns(_) => return None,
         };
         outputs.push(made);
     }
-    Some(Matched { chain: matcher.chain?, columns: matcher.columns, outputs })
+    Some(Matched { trees: matcher.trees, chain: matcher.chain?, columns: matcher.columns, outputs })
 }
 
 struct Matcher<'a> {
@@ -94,6 +103,7 @@ struct Matcher<'a> {
     uses: HashMap<&'a str, usize>,
     known: HashMap<&'a str, Known>,
     chain: Option<Chain>,
+    trees: Option<(Chain, Forest)>,
     columns: Vec<(usize, usize)>,
     /// Values that several names stand for, or that are still needed: no step may overwrite them.
     pinned: HashSet<Value>,
@@ -106,19 +116,20 @@ impl<'a> Matcher<'a> {
         used.for_each(|name| *uses.entry(name).or_default() += 1);
         let mut known = HashMap::new();
         for (index, (input, rank)) in given.inputs.iter().zip(&given.ranks).enumerate() {
-            if *rank != 2 || input.data_type == DataType::Utf8 {
+            // Doubles are computed with as doubles: not here.
+            if *rank != 2 || matches!(input.data_type, DataType::Utf8 | DataType::Float64) {
                 return None;
             }
             let name = graph.input.iter().find(|i| i.name == input.name)?.name.as_str();
             known.insert(name, Known::Columns((0..input.width).map(|element| (index, element)).collect()));
         }
         let constants = graph.initializer.iter().map(|t| (t.name.as_str(), t)).collect();
-        Some(Self { given, constants, uses, known, chain: None, columns: vec![], pinned: HashSet::new() })
+        Some(Self { given, constants, uses, known, chain: None, trees: None, columns: vec![], pinned: HashSet::new() })
     }
 
     fn node(&mut self, node: &'a NodeProto) -> Option<()> {
         // Outputs beside the first are known only of classifiers.
-        let classifier = node.op_type == "LinearClassifier";
+        let classifier = matches!(node.op_type.as_str(), "LinearClassifier" | "TreeEnsembleClassifier");
         if !classifier && node.output.iter().skip(1).any(|o| self.uses.contains_key(o.as_str())) {
             return None;
         }
@@ -186,6 +197,7 @@ impl<'a> Matcher<'a> {
                 self.step(node, Step::Dense(dense))?
             }
             "LinearClassifier" => return self.classifier(node),
+            "TreeEnsemble" | "TreeEnsembleRegressor" | "TreeEnsembleClassifier" => return self.forest(node),
             _ => return None,
         };
         self.known.insert(output, known);
@@ -212,8 +224,10 @@ impl<'a> Matcher<'a> {
             // What a column is read as when it is loaded.
             (Known::Columns(_) | Known::Matrix { .. }, OnnxType::Float) => Some(known),
             (Known::Columns(columns), OnnxType::Int64) if columns.iter().all(whole) => Some(known),
-            (Known::Label { classes: Classes::Integers(_), .. }, OnnxType::Int64)
-            | (Known::Label { classes: Classes::Texts(_), .. }, OnnxType::String) => Some(known),
+            (Known::Label { classes: Classes::Integers(_), .. } | Known::Chosen(Classes::Integers(_)), OnnxType::Int64)
+            | (Known::Label { classes: Classes::Texts(_), .. } | Known::Chosen(Classes::Texts(_)), OnnxType::String) => {
+                Some(known)
+            }
             _ => None,
         }
     }
@@ -262,7 +276,7 @@ impl<'a> Matcher<'a> {
         let known = self.alias(node)?;
         let (width, label) = match &known {
             Known::Matrix { value, .. } => (self.chain.as_ref()?.width(*value), false),
-            Known::Label { .. } => (1, true),
+            Known::Label { .. } | Known::Chosen(_) => (1, true),
             Known::Columns(columns) => (columns.len(), false),
         };
         let flat = match node.op_type.as_str() {
@@ -417,6 +431,35 @@ impl<'a> Matcher<'a> {
         let label = Known::Label { of: raw, smallest: false, classes, index: false };
         self.known.insert(node.output.first()?, label);
         self.known.insert(node.output.get(1)?, Known::Matrix { value, flat: false });
+        Some(())
+    }
+
+    /// Trees: what came before them prepares their features, what follows has their scores.
+    fn forest(&mut self, node: &'a NodeProto) -> Option<()> {
+        let value = self.matrix(node.input.first()?)?;
+        let mut before = self.chain.take().filter(|_| self.trees.is_none())?;
+        let Lowered { mut ensemble, labels, .. } = lower(node).ok()?;
+        let width = before.width(value);
+        (ensemble.width <= width).then_some(())?;
+        ensemble.width = width;
+        let forest = ensemble.compile().ok()?;
+        before.want_rows(value);
+        // Whatever else was made of the features cannot be had any more; who asks for it is not matched.
+        self.known.clear();
+        self.pinned.clear();
+        let chain = Chain::new(forest.targets());
+        let scores = Known::Matrix { value: chain.input(), flat: false };
+        self.chain = Some(chain);
+        self.trees = Some((before, forest));
+        let mut outputs = node.output.iter().map(String::as_str);
+        if let Some(labels) = labels {
+            let classes = match labels {
+                Labels::Numbers(numbers) => Classes::Integers(numbers.into()),
+                Labels::Texts(texts) => Classes::Texts(texts.into()),
+            };
+            self.known.insert(outputs.next()?, Known::Chosen(classes));
+        }
+        self.known.insert(outputs.next()?, scores);
         Some(())
     }
 

@@ -14,6 +14,7 @@ use arrow::error::ArrowError;
 use super::super::fused::{Chain, Target};
 use super::super::guard::guard;
 use super::super::inspect::made_up;
+use super::super::tree::{Forest, TreeError};
 use super::super::{Input, ModelError, Output, Scorer};
 use super::chain::{Classes, Made, Matched};
 
@@ -23,6 +24,8 @@ const TOLERANCE: f64 = 1e-5;
 /// A chain with what lies around it.
 #[derive(Debug)]
 pub(super) struct DirectScorer {
+    /// Trees, and what prepares their features; the chain then takes their scores.
+    trees: Option<(Chain, Forest)>,
     chain: Chain,
     columns: Vec<(usize, usize)>,
     inputs: Vec<Input>,
@@ -31,7 +34,8 @@ pub(super) struct DirectScorer {
 
 impl DirectScorer {
     pub(super) fn new(matched: Matched, inputs: &[Input]) -> Self {
-        Self { chain: matched.chain, columns: matched.columns, inputs: inputs.to_vec(), outputs: matched.outputs }
+        let Matched { trees, chain, columns, outputs } = matched;
+        Self { trees, chain, columns, inputs: inputs.to_vec(), outputs }
     }
 
     /// Whether it gives what `other` gives, which has these outputs: names, types and values on made-up rows, small and large.
@@ -58,14 +62,52 @@ impl DirectScorer {
             return Err(ArrowError::InvalidArgumentError(format!("{} inputs given", features.len())));
         }
         if let Some(x) = self.as_it_lies(features, rows) {
-            return self.chained(x, rows);
+            return self.scored(x, rows);
         }
         GATHERED.with_borrow_mut(|gathered| {
             gathered.clear();
             gathered.resize(rows * self.columns.len(), 0.0);
             self.gather(features, rows, gathered)?;
-            self.chained(gathered, rows)
+            self.scored(gathered, rows)
         })
+    }
+
+    /// From the features to the outputs.
+    fn scored(&self, x: &[f32], rows: usize) -> Result<Vec<ArrayRef>, ArrowError> {
+        thread_local! {
+            static PREPARED: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
+        }
+        let Some((before, forest)) = &self.trees else { return self.chained(x, rows, vec![]) };
+        let failed = |e: TreeError| ArrowError::ComputeError(e.to_string());
+        let mut scores = vec![0.0; rows * forest.targets()];
+        let mut chosen = vec![0; if self.chooses() { rows } else { 0 }];
+        let wanted = self.chooses().then_some(chosen.as_mut_slice());
+        if before.is_empty() {
+            forest.score(x, &mut scores, wanted).map_err(failed)?;
+        } else {
+            PREPARED.with_borrow_mut(|prepared| {
+                prepared.clear();
+                prepared.resize(rows * forest.width(), 0.0);
+                before.run(x, rows, &mut [Target::Numbers(prepared)]);
+                forest.score(prepared, &mut scores, wanted).map_err(failed)
+            })?;
+        }
+        if !self.chain.is_plain() {
+            return self.chained(&scores, rows, chosen);
+        }
+        let mut outputs = Vec::with_capacity(self.outputs.len());
+        for output in &self.outputs {
+            outputs.push(output.array(match output {
+                Made::Numbers(_) => Buffer::Numbers(scores.clone()),
+                Made::Label(_) | Made::Chosen(_) => Buffer::Winners(std::mem::take(&mut chosen)),
+            })?);
+        }
+        Ok(outputs)
+    }
+
+    /// Whether the classes that the trees chose are an output.
+    fn chooses(&self) -> bool {
+        self.outputs.iter().any(|o| matches!(o, Made::Chosen(_)))
     }
 
     /// The rows, if one FLOAT tensor holds just them.
@@ -110,18 +152,20 @@ impl DirectScorer {
         Ok(())
     }
 
-    fn chained(&self, x: &[f32], rows: usize) -> Result<Vec<ArrayRef>, ArrowError> {
+    /// The outputs, of which the trees have chosen the classes.
+    fn chained(&self, x: &[f32], rows: usize, mut chosen: Vec<u32>) -> Result<Vec<ArrayRef>, ArrowError> {
         let mut made: Vec<Buffer> = self
             .outputs
             .iter()
             .map(|output| match output {
                 Made::Numbers(width) => Buffer::Numbers(vec![0.0; rows * width]),
                 Made::Label(_) => Buffer::Winners(vec![0; rows]),
+                Made::Chosen(_) => Buffer::Winners(std::mem::take(&mut chosen)),
             })
             .collect();
-        let mut targets: Vec<Target> = made
-            .iter_mut()
-            .map(|buffer| match buffer {
+        let of_chain = made.iter_mut().zip(&self.outputs).filter(|(_, output)| !matches!(output, Made::Chosen(_)));
+        let mut targets: Vec<Target> = of_chain
+            .map(|(buffer, _)| match buffer {
                 Buffer::Numbers(numbers) => Target::Numbers(numbers),
                 Buffer::Winners(winners) => Target::Winners(winners),
             })
@@ -145,17 +189,17 @@ impl Made {
                 let field = Arc::new(Field::new_list_field(DataType::Float32, true));
                 DataType::FixedSizeList(field, i32::try_from(*width).unwrap_or(i32::MAX))
             }
-            Self::Label(Classes::Integers(_)) => DataType::Int64,
-            Self::Label(Classes::Texts(_)) => DataType::Utf8,
+            Self::Label(Classes::Integers(_)) | Self::Chosen(Classes::Integers(_)) => DataType::Int64,
+            Self::Label(Classes::Texts(_)) | Self::Chosen(Classes::Texts(_)) => DataType::Utf8,
         }
     }
 
     fn array(&self, buffer: Buffer) -> Result<ArrayRef, ArrowError> {
         Ok(match (self, buffer) {
-            (Self::Label(Classes::Integers(classes)), Buffer::Winners(winners)) => {
+            (Self::Label(Classes::Integers(classes)) | Self::Chosen(Classes::Integers(classes)), Buffer::Winners(winners)) => {
                 Arc::new(winners.iter().map(|w| classes.get(*w as usize).copied().unwrap_or(0)).collect::<Int64Array>())
             }
-            (Self::Label(Classes::Texts(classes)), Buffer::Winners(winners)) => {
+            (Self::Label(Classes::Texts(classes)) | Self::Chosen(Classes::Texts(classes)), Buffer::Winners(winners)) => {
                 let name = |w: &u32| classes.get(*w as usize).map_or("", String::as_str);
                 Arc::new(StringArray::from_iter_values(winners.iter().map(name)))
             }
@@ -181,7 +225,13 @@ impl Scorer for DirectScorer {
     }
 
     fn kernels(&self) -> Vec<String> {
-        self.chain.describe()
+        let mut said = Vec::new();
+        if let Some((before, forest)) = &self.trees {
+            said.extend(before.describe());
+            said.push(forest.describe());
+        }
+        said.extend(self.chain.describe());
+        said
     }
 }
 

@@ -24,6 +24,7 @@ mod operators;
 mod scan;
 mod scorer;
 mod signature;
+mod trees;
 
 /// The largest file that is looked at, in bytes.
 pub const MAX_BYTES: usize = 64 << 20;

@@ -25,6 +25,7 @@ pub(super) fn reader() -> Onnx {
     operators.insert("OneHotEncoder", one_hot);
     operators.insert("LinearClassifier", linear_classifier);
     operators.insert("LinearRegressor", linear_regressor);
+    super::trees::register(operators);
     // A map per row stays a tensor: the signature knows the names of its columns.
     operators.insert("ZipMap", |_, _| Ok((Box::new(tract_onnx::tract_hir::ops::identity::Identity), vec![])));
     onnx

@@ -143,6 +143,9 @@ const CLASSICAL: &[&str] = &[
     "Normalizer",
     "OneHotEncoder",
     "Scaler",
+    "TreeEnsemble",
+    "TreeEnsembleClassifier",
+    "TreeEnsembleRegressor",
     "ZipMap",
 ];
 

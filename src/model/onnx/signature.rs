@@ -127,14 +127,19 @@ fn kind(trace: &Trace, outputs: &[Output]) -> (Kind, Vec<String>) {
         (Some(label), None, Some(single)) => Kind::Classification { label: Some(label), probabilities: Some(single) },
         (Some(label), None, None) => {
             let chosen = outputs[label].data_type == DataType::Utf8
-                || matches!(origin.operator, "ArgMax" | "ArrayFeatureExtractor" | "LinearClassifier");
+                || matches!(
+                    origin.operator,
+                    "ArgMax" | "ArrayFeatureExtractor" | "LinearClassifier" | "TreeEnsembleClassifier"
+                );
             if chosen {
                 Kind::Classification { label: Some(label), probabilities: None }
             } else {
                 Kind::Regression { value: label }
             }
         }
-        (None, Some(wide), _) if matches!(columns.operator, "Softmax" | "LinearClassifier" | "ZipMap") => {
+        (None, Some(wide), _)
+            if matches!(columns.operator, "Softmax" | "LinearClassifier" | "TreeEnsembleClassifier" | "ZipMap") =>
+        {
             Kind::Classification { label: None, probabilities: Some(wide) }
         }
         (None, _, _) => Kind::Regression { value: pick(&|o| is_float(o)).first().copied().unwrap_or(0) },
@@ -203,11 +208,14 @@ impl<'a> Trace<'a> {
         Origin { operator: "", classes }
     }
 
-    /// Whether all that uses `name` is an imputer that replaces NaN.
+    /// Whether all that uses `name` knows what to do with NaN: an imputer that replaces it, or trees that say where it goes.
     fn only_imputed(&self, name: &str, depth: usize) -> bool {
         let Some(users) = self.users.get(name).filter(|_| depth < 20) else { return false };
         users.iter().all(|node| match node.op_type.as_str() {
             "Imputer" => attribute(node, "replaced_value_float").is_some_and(|a| a.f.is_nan()),
+            "TreeEnsemble" | "TreeEnsembleClassifier" | "TreeEnsembleRegressor" => {
+                attribute(node, "nodes_missing_value_tracks_true").is_some_and(|a| a.ints.contains(&1))
+            }
             "Identity" | "Concat" => node.output.first().is_some_and(|o| self.only_imputed(o, depth + 1)),
             _ => false,
         })

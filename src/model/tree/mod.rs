@@ -1,3 +1,36 @@
-//! What tree ensembles and other kernels share: work compiled for the machine at hand.
+//! Ensembles of decision trees: one form in memory for every source, and kernels that score rows by it.
+//!
+//! ```text
+//! a reader (ONNX, ...) ─► Ensemble ─► compile ─► Forest ─► score(rows, scores, classes)
+//! ```
+//!
+//! A reader describes its trees as an [`Ensemble`] and knows nothing of kernels; a [`Forest`] knows nothing of files. All
+//! checks are made by [`Ensemble::compile`]: whatever an ensemble holds, compiling it ends with a forest or a
+//! [`TreeError`], and scoring cannot fail on any value. The reference is ONNX Runtime.
+//!
+//! To add a source: lower it to an [`Ensemble`]. To add a processor: a module in [`simd`], compared with [`scalar`] by the
+//! tests.
 
-pub(super) mod simd;
+mod columns;
+mod compile;
+mod ensemble;
+mod error;
+mod finish;
+mod forest;
+mod layout;
+mod number;
+mod scalar;
+mod simd;
+mod votes;
+
+pub use ensemble::{
+    Aggregate, Child, Ensemble, Head, MAX_DEPTH, MAX_NODES, MAX_TARGETS, MAX_WIDTH, Post, Precision, Split, Test, Weight,
+};
+pub use error::TreeError;
+pub use forest::Forest;
+pub use number::Number;
+pub use simd::Simd;
+pub(super) use simd::{Vectorized, vectorized};
+
+#[cfg(test)]
+mod tests;

@@ -24,12 +24,10 @@ pub fn vectorized<W: Vectorized>(work: W) -> W::Output {
             && is_x86_feature_detected!("fma")
         {
             // SAFETY: the machine has all that the function is compiled for; that was asked just now.
-            #[allow(unsafe_code)]
             return unsafe { avx512(work) };
         }
         if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
             // SAFETY: as above.
-            #[allow(unsafe_code)]
             return unsafe { avx2(work) };
         }
     }
