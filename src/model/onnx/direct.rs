@@ -196,9 +196,10 @@ impl Made {
 
     fn array(&self, buffer: Buffer) -> Result<ArrayRef, ArrowError> {
         Ok(match (self, buffer) {
-            (Self::Label(Classes::Integers(classes)) | Self::Chosen(Classes::Integers(classes)), Buffer::Winners(winners)) => {
-                Arc::new(winners.iter().map(|w| classes.get(*w as usize).copied().unwrap_or(0)).collect::<Int64Array>())
-            }
+            (
+                Self::Label(Classes::Integers(classes)) | Self::Chosen(Classes::Integers(classes)),
+                Buffer::Winners(winners),
+            ) => Arc::new(winners.iter().map(|w| classes.get(*w as usize).copied().unwrap_or(0)).collect::<Int64Array>()),
             (Self::Label(Classes::Texts(classes)) | Self::Chosen(Classes::Texts(classes)), Buffer::Winners(winners)) => {
                 let name = |w: &u32| classes.get(*w as usize).map_or("", String::as_str);
                 Arc::new(StringArray::from_iter_values(winners.iter().map(name)))

@@ -242,6 +242,11 @@ fn chains_are_run_by_kernels_of_our_own() {
     for name in ["diabetes", "fraud_v1", "iris_mlp", "iris_softmax", "iris_zipmap"] {
         assert!(!kernels(name).contains("tract"), "{name}: {}", kernels(name));
     }
+    // Trees too, alone and with a chain in front or behind.
+    for name in ["iris_tree", "tree_xgboost", "tree_lightgbm", "tree_catboost"] {
+        assert!(kernels(name).contains("trees ("), "{name}: {}", kernels(name));
+        assert!(!kernels(name).contains("tract"), "{name}: {}", kernels(name));
+    }
     // Strings, a loop and a distance are for tract.
     for name in ["mixed", "standard_recurrent", "iris_neighbours"] {
         assert!(kernels(name).contains("tract"), "{name}: {}", kernels(name));
