@@ -3,6 +3,8 @@
 //! Relative errors against the exact value stay below 4e-7 (a test looks at them); NaN stays NaN. Use them in loops over
 //! slices, inside of [`super::super::tree::vectorized`].
 
+#![allow(clippy::excessive_precision)] // coefficients as they are published, or found
+
 /// `a * b + c`, in one instruction where the machine has one.
 #[inline(always)]
 pub(super) fn mul_add<const FMA: bool>(a: f32, b: f32, c: f32) -> f32 {
