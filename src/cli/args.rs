@@ -98,6 +98,12 @@ pub enum Command {
     /// Publish a model version.
     #[command(after_help = PUBLISH_EXAMPLES)]
     Publish(PublishArgs),
+    /// Score a file with a model file; no broker is opened.
+    #[command(after_help = SCORE_EXAMPLES)]
+    Score(ScoreArgs),
+    /// Show what a model file is, what it takes and gives, and how fast it scores here; or why it cannot be used.
+    #[command(after_help = INSPECT_EXAMPLES)]
+    Inspect(InspectArgs),
     /// Write one record per line to a topic.
     #[command(after_help = PRODUCE_EXAMPLES)]
     Produce(ProduceArgs),
@@ -142,6 +148,19 @@ const PUBLISH_EXAMPLES: &str = "Prints NAME:VERSION format=... size=... sha256=.
 Examples:
   vatic publish fraud fraud.onnx
   vatic publish fraud fraud.onnx --description 'trained on October' --json";
+
+const SCORE_EXAMPLES: &str = "Input columns are the model's features by name if all are there, else by position.
+
+Examples:
+  vatic score churn.onnx customers.csv --keep customer_id > scores.csv
+  vatic score churn.onnx customers.parquet --format json
+  head -5 rows.jsonl | vatic score churn.onnx";
+
+const INSPECT_EXAMPLES: &str = "Exit code 1 if the file cannot be used.
+
+Examples:
+  vatic inspect churn.onnx
+  vatic inspect churn.onnx --json | jq .inputs";
 
 const PRODUCE_EXAMPLES: &str =
     "Every line is a record, an empty line one with an empty value. A topic that does not exist is created.
@@ -255,6 +274,48 @@ pub struct PublishArgs {
     /// A note for people, shown in the table "models".
     #[arg(long, default_value = "")]
     pub description: String,
+}
+
+/// `vatic score`.
+#[derive(Debug, Args)]
+pub struct ScoreArgs {
+    /// The model file.
+    #[arg(value_name = "MODEL_FILE")]
+    pub model: PathBuf,
+    /// The rows: a file (.csv with a header line, .json, .jsonl or .ndjson, .parquet); "-" is stdin, JSON if it begins with {,
+    /// else CSV.
+    #[arg(default_value = "-", hide_default_value = true)]
+    pub data: PathBuf,
+    /// How the scores are written.
+    #[arg(long, value_enum, default_value_t = FileFormat::Csv)]
+    pub format: FileFormat,
+    /// Columns of the input to copy, in front of the scores.
+    #[arg(long, value_name = "COLUMN,...", value_delimiter = ',')]
+    pub keep: Vec<String>,
+}
+
+/// How rows are written to a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum FileFormat {
+    /// RFC 4180 with a header line; NULL is an empty field, an empty text is "".
+    Csv,
+    /// One object per line.
+    Json,
+}
+
+/// `vatic inspect`.
+#[derive(Debug, Args)]
+pub struct InspectArgs {
+    /// The model file.
+    #[arg(value_name = "MODEL_FILE")]
+    pub model: PathBuf,
+    /// Print one JSON object.
+    #[arg(long)]
+    pub json: bool,
+    /// The sizes of batches to measure.
+    #[arg(long, value_name = "ROWS,...", value_delimiter = ',', default_values_t = [1, 64, 1024])]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    pub batch: Vec<u32>,
 }
 
 /// `vatic produce`.

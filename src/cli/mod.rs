@@ -1,5 +1,5 @@
-//! The command line: `vatic run`, `sql`, `shell`, `publish`, `produce`, `consume`, `topic`, `demo`, `bench`,
-//! `completions`.
+//! The command line: `vatic run`, `sql`, `shell`, `publish`, `score`, `inspect`, `produce`, `consume`, `topic`, `demo`,
+//! `bench`, `completions`.
 //!
 //! ```text
 //! args ─► Context (engine's config, ui, signals) ─► one module per subcommand ─► Result ─► exit code
@@ -14,11 +14,13 @@ pub mod bench;
 mod consume;
 mod demo;
 mod errors;
+mod inspect;
 mod output;
 mod produce;
 mod publish;
 mod render;
 mod run;
+mod score;
 mod script;
 mod secrets;
 mod shell;
@@ -135,6 +137,8 @@ fn dispatch(cx: &Context, runtime: &Runtime, command: Command) -> Result<()> {
         Command::Run(args) => runtime.block_on(run::run(cx, &args)),
         Command::Sql(args) => runtime.block_on(run::text(cx, &args.statements, None, args.format)),
         Command::Publish(args) => runtime.block_on(cx.until_signal(publish::publish(cx, &args))),
+        Command::Score(args) => runtime.block_on(score::score(cx, &args)),
+        Command::Inspect(args) => runtime.block_on(cx.until_signal(inspect::inspect(&args))),
         Command::Produce(args) => runtime.block_on(produce::produce(cx, &args)),
         Command::Consume(args) => runtime.block_on(cx.until_signal(consume::consume(cx, &args))),
         Command::Topic(command) => runtime.block_on(cx.until_signal(topic::topic(cx, command))),

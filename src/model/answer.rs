@@ -135,7 +135,7 @@ pub fn answer(
     array.and_then(|a| masked(a, nulls)).map_err(|e| ModelError::Run { model: model.reference(), reason: e.to_string() })
 }
 
-fn masked(array: ArrayRef, nulls: Option<&NullBuffer>) -> Result<ArrayRef, ArrowError> {
+pub(super) fn masked(array: ArrayRef, nulls: Option<&NullBuffer>) -> Result<ArrayRef, ArrowError> {
     match nulls {
         Some(nulls) if nulls.null_count() > 0 => nullif(&array, &BooleanArray::new(!nulls.inner(), None)),
         _ => Ok(array),
@@ -147,7 +147,7 @@ fn output(outputs: &[ArrayRef], index: usize) -> Result<&ArrayRef, ArrowError> {
 }
 
 /// An output's numbers as DOUBLE, and how many a row has.
-fn numbers(array: &ArrayRef) -> Result<(Float64Array, usize), ArrowError> {
+pub(super) fn numbers(array: &ArrayRef) -> Result<(Float64Array, usize), ArrowError> {
     let (values, width) = match array.as_fixed_size_list_opt() {
         Some(list) => (list.values().clone(), usize::try_from(list.value_length()).unwrap_or(0)),
         None => (array.clone(), 1),
@@ -191,7 +191,7 @@ pub fn scores(signature: &Signature, outputs: &[ArrayRef]) -> Result<Float64Arra
 }
 
 /// One number of each row.
-fn every(values: &Float64Array, width: usize, which: impl Fn(usize) -> usize) -> Float64Array {
+pub(super) fn every(values: &Float64Array, width: usize, which: impl Fn(usize) -> usize) -> Float64Array {
     let rows = values.values().chunks_exact(width);
     rows.enumerate().map(|(row, numbers)| numbers.get(which(row)).copied()).collect()
 }
@@ -226,7 +226,7 @@ fn predicted(signature: &Signature, outputs: &[ArrayRef]) -> Result<Vec<u32>, Ar
 }
 
 /// The name of class `index`.
-fn class_name(signature: &Signature, index: usize) -> String {
+pub(super) fn class_name(signature: &Signature, index: usize) -> String {
     signature.classes.get(index).cloned().unwrap_or_else(|| index.to_string())
 }
 
@@ -353,11 +353,41 @@ pub fn score_batch(
     functions: &[Function],
     args: &[ArrayRef],
 ) -> Result<Scored, ModelError> {
+    let ran = run_batch(loaded, model, binding, args)?;
+    let rows = args.first().map_or(0, |a| a.len());
+    if rows > 0 && ran.nulls.as_ref().is_some_and(|n| n.null_count() == rows) {
+        let answers = functions.iter().map(|f| new_null_array(&return_type(*f), rows)).collect();
+        return Ok(Scored { answers, failures: ran.failures });
+    }
+    let answers = functions
+        .iter()
+        .map(|f| answer(*f, model, &loaded.signature, &ran.outputs, ran.nulls.as_ref()))
+        .collect::<Result<_, _>>()?;
+    Ok(Scored { answers, failures: ran.failures })
+}
+
+/// What a model said of a batch.
+#[derive(Debug)]
+pub struct Ran {
+    /// One array per output of the signature; what stands in a row that has no answer means nothing.
+    pub outputs: Vec<ArrayRef>,
+    /// The rows that have no answer.
+    pub nulls: Option<NullBuffer>,
+    /// The rows that have none because of an error, in row order.
+    pub failures: Vec<(usize, ModelError)>,
+}
+
+/// Runs a model on a batch: what [`score_batch`] does before it makes answers of the outputs.
+///
+/// # Errors
+/// Only what concerns the whole batch.
+pub fn run_batch(loaded: &Loaded, model: &ModelIdentity, binding: &Binding, args: &[ArrayRef]) -> Result<Ran, ModelError> {
     let columns = binding.columns(args)?;
     let rows = args.first().map_or(0, |a| a.len());
     if rows > 0 && columns.nulls.as_ref().is_some_and(|n| n.null_count() == rows) {
         let failures = columns.failed.into_iter().map(|(row, reason)| (row, run(model, reason))).collect();
-        return Ok(Scored { answers: functions.iter().map(|f| new_null_array(&return_type(*f), rows)).collect(), failures });
+        let outputs = loaded.signature.outputs.iter().map(|o| placeholder(&o.data_type, rows)).collect();
+        return Ok(Ran { outputs, nulls: columns.nulls, failures });
     }
     let mut pieces = vec![];
     let mut failures: Vec<(usize, ModelError)> = vec![];
@@ -378,11 +408,7 @@ pub fn score_batch(
     } else {
         columns.nulls
     };
-    let answers = functions
-        .iter()
-        .map(|f| answer(*f, model, &loaded.signature, &outputs, nulls.as_ref()))
-        .collect::<Result<_, _>>()?;
-    Ok(Scored { answers, failures })
+    Ok(Ran { outputs, nulls, failures })
 }
 
 fn run(model: &ModelIdentity, reason: String) -> ModelError {

@@ -9,9 +9,12 @@
 //! out, nothing per row. To add a model format: write `model/<name>.rs`, then add one line to [`MODEL_FORMATS`].
 
 pub mod answer;
+pub mod columns;
 pub mod descriptor;
 pub mod features;
+mod fused;
 mod guard;
+pub mod inspect;
 pub mod kernel;
 mod ledger;
 mod load;
@@ -56,6 +59,10 @@ pub trait ModelFormat: Debug + Sync {
     /// # Errors
     /// `Load` with the true reason. Must not panic, hang or exhaust memory on any bytes.
     fn load(&self, bytes: &[u8]) -> Result<Loaded, ModelError>;
+    /// What the file says of itself; cheap, and as much as can be read of a file that cannot be used. Must not panic.
+    fn facts(&self, _bytes: &[u8]) -> inspect::Facts {
+        inspect::Facts::default()
+    }
 }
 
 /// A model ready to score.
@@ -77,6 +84,10 @@ pub trait Scorer: Debug + Send + Sync {
     /// # Errors
     /// `Run` if the runtime fails, and then no row of the batch is scored. Must not panic on any value.
     fn score(&self, features: &[ArrayRef], rows: usize) -> Result<Vec<ArrayRef>, ModelError>;
+    /// What does the work, in the order of its steps, for people: `dense 11 x 32, relu`.
+    fn kernels(&self) -> Vec<String> {
+        Vec::new()
+    }
 }
 
 /// What a model takes and gives.

@@ -11,8 +11,8 @@ use arrow::array::{ArrayRef, Float64Array, Int64Array, StringArray, TimestampMil
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use arrow::record_batch::RecordBatch;
 
-use super::Input;
 use super::registry::{Registry, VersionInfo};
+use super::{Input, Output};
 use crate::error::{Error, Result};
 
 /// The table's columns.
@@ -67,8 +67,8 @@ pub fn models_batch(registry: &Registry) -> Result<RecordBatch> {
         time(&|v| v.published_at),
         number(&|v| u64::try_from(v.offset).ok()),
         text(&|v| Some(v.status.as_str().to_owned())),
-        text(&|v| v.signature.as_ref().map(|s| list(s.inputs.iter().map(input)))),
-        text(&|v| v.signature.as_ref().map(|s| list(s.outputs.iter().map(|o| named(&o.name, &type_name(&o.data_type)))))),
+        text(&|v| v.signature.as_ref().map(|s| list(s.inputs.iter().map(input_text)))),
+        text(&|v| v.signature.as_ref().map(|s| list(s.outputs.iter().map(output_text)))),
         time(&|v| v.stats.live_since),
         number(&|v| used(v, v.stats.rows)),
         number(&|v| used(v, v.stats.errors)),
@@ -93,7 +93,8 @@ fn named(name: &str, type_name: &str) -> String {
 }
 
 /// `amount FLOAT`; a tensor of width 11: `x FLOAT[11]`, of 28 by 28: `x FLOAT[28][28]`.
-fn input(input: &Input) -> String {
+#[must_use]
+pub fn input_text(input: &Input) -> String {
     let dimensions: String = match input.shape.as_slice() {
         [] if input.width == 1 => String::new(),
         [] => format!("[{}]", input.width),
@@ -102,8 +103,15 @@ fn input(input: &Input) -> String {
     named(&input.name, &format!("{}{dimensions}", type_name(&input.data_type)))
 }
 
+/// `label BIGINT`, `probabilities FLOAT[3]`.
+#[must_use]
+pub fn output_text(output: &Output) -> String {
+    named(&output.name, &type_name(&output.data_type))
+}
+
 /// A type as SQL names it.
-fn type_name(data_type: &DataType) -> String {
+#[must_use]
+pub fn type_name(data_type: &DataType) -> String {
     let name = match data_type {
         DataType::Boolean => "BOOLEAN",
         DataType::Int8 => "TINYINT",

@@ -21,6 +21,7 @@ mod models_cli;
 mod queries;
 mod readme;
 mod rig;
+mod score;
 mod structure;
 mod swap;
 mod terminal;

@@ -28,6 +28,7 @@ use super::{Assignment, Chunk, Connector, Cut, Event, Limit, Rows, Source};
 use crate::config::{OptionSpec, Options};
 use crate::error::{Error, Result, did_you_mean};
 use crate::format::{CsvDialect, Format, format, type_name};
+pub use read::Lines;
 use read::{Item, Reader, Shape, sample};
 
 /// `connector = 'file'`.

@@ -4,7 +4,7 @@
 //! in quotes may hold line breaks. A byte order mark is passed over.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -223,10 +223,11 @@ struct Batch {
     bytes: usize,
 }
 
-/// The lines of one file, behind its header.
-struct Lines<'a> {
-    path: &'a Path,
-    input: BufReader<File>,
+/// Lines of text, those of CSV with the line breaks that lie in quotes.
+#[derive(Debug)]
+pub struct Lines<R> {
+    path: PathBuf,
+    input: BufReader<R>,
     delimiter: Option<u8>,
     /// The present line, without its line break.
     line: Vec<u8>,
@@ -236,15 +237,11 @@ struct Lines<'a> {
     read: u64,
 }
 
-impl<'a> Lines<'a> {
-    fn open(path: &'a Path, shape: &Shape) -> Result<Self> {
+impl Lines<File> {
+    /// The lines of one file, behind its header.
+    fn open(path: &Path, shape: &Shape) -> Result<Self> {
         let file = File::open(path).map_err(|e| unreadable(path, e))?;
-        let delimiter = shape.csv.as_ref().map(|d| d.delimiter);
-        let input = BufReader::with_capacity(1 << 17, file);
-        let mut lines = Self { path, input, delimiter, line: Vec::new(), first: 0, read: 0 };
-        if lines.input.fill_buf().map_err(|e| unreadable(path, e))?.starts_with(b"\xef\xbb\xbf") {
-            lines.input.consume(3);
-        }
+        let mut lines = Self::over(path, BufReader::with_capacity(1 << 17, file), shape.csv.as_ref().map(|d| d.delimiter))?;
         if let (Some(dialect), Some(names)) = (&shape.csv, &shape.header)
             && lines.next()?
         {
@@ -258,9 +255,45 @@ impl<'a> Lines<'a> {
         }
         Ok(lines)
     }
+}
+
+impl<R: Read> Lines<R> {
+    /// The lines of `input`, which errors call `path`; with a delimiter those of CSV.
+    ///
+    /// # Errors
+    /// `External` if it cannot be read.
+    pub fn over(path: &Path, input: BufReader<R>, delimiter: Option<u8>) -> Result<Self> {
+        let mut lines = Self { path: path.to_owned(), input, delimiter, line: Vec::new(), first: 0, read: 0 };
+        if lines.input.fill_buf().map_err(|e| unreadable(path, e))?.starts_with(b"\xef\xbb\xbf") {
+            lines.input.consume(3);
+        }
+        Ok(lines)
+    }
+
+    /// The present line, without its line break.
+    #[must_use]
+    pub fn line(&self) -> &[u8] {
+        &self.line
+    }
+
+    /// The number of its first line of text; lines count from 1.
+    #[must_use]
+    pub fn number(&self) -> u64 {
+        self.first
+    }
+
+    /// Whether there is another line without waiting for one.
+    #[must_use]
+    pub fn at_hand(&self) -> bool {
+        self.input.buffer().contains(&b'\n')
+    }
 
     /// Reads the next line that is not blank; `false` at the end.
-    fn next(&mut self) -> Result<bool> {
+    ///
+    /// # Errors
+    /// `Data` for a line that is too long; `External` if the input cannot be read.
+    #[allow(clippy::should_implement_trait)] // It lends its line.
+    pub fn next(&mut self) -> Result<bool> {
         loop {
             self.line.clear();
             self.first = self.read + 1;
@@ -270,7 +303,7 @@ impl<'a> Lines<'a> {
                 // One byte more than allowed, to notice.
                 let room = u64::try_from(MAX_LINE + 1 - from).unwrap_or(0);
                 let mut limited = std::io::Read::take(&mut self.input, room);
-                let count = limited.read_until(b'\n', &mut self.line).map_err(|e| unreadable(self.path, e))?;
+                let count = limited.read_until(b'\n', &mut self.line).map_err(|e| unreadable(&self.path, e))?;
                 if self.line.len() > MAX_LINE {
                     let (path, line) = (self.path.display(), self.first);
                     let error = Error::data(format!("file \"{path}\", line {line}: longer than {} MiB", MAX_LINE >> 20));

@@ -1,7 +1,8 @@
-//! ONNX models, run by tract.
+//! ONNX models, run by kernels of our own or by tract.
 //!
 //! ```text
 //! bytes ─► scan (sizes, operators, order of nodes) ─► tract ─► plans: any batch, 64, 1024 ─► probe ─► Scorer
+//!                                                  ├► chain of fused kernels, if all of the graph is known ─► same results? ─► Scorer
 //!                                                  └► signature: inputs, outputs, classes, kind
 //! ```
 //!
@@ -13,9 +14,12 @@
 use std::sync::Arc;
 
 use super::guard::guard;
-use super::{Loaded, ModelError, ModelFormat};
+use super::{Loaded, ModelError, ModelFormat, Scorer};
 
+mod chain;
 mod deadline;
+mod direct;
+mod header;
 mod operators;
 mod rewrite;
 mod scan;
@@ -39,6 +43,10 @@ impl ModelFormat for Onnx {
         scan::looks_like_onnx(bytes)
     }
 
+    fn facts(&self, bytes: &[u8]) -> super::inspect::Facts {
+        header::facts(bytes)
+    }
+
     fn load(&self, bytes: &[u8]) -> Result<Loaded, ModelError> {
         guard(|| load(bytes)).unwrap_or_else(|panic| Err(refuse(format!("the file made the ONNX reader fail ({panic})"))))
     }
@@ -49,9 +57,15 @@ fn load(bytes: &[u8]) -> Result<Loaded, ModelError> {
     operators::maps::to_columns(&mut model, bytes)?;
     let graph = model.graph.as_ref().ok_or_else(|| refuse("the file holds no graph"))?;
     let inputs = signature::inputs(graph)?;
-    let (scorer, outputs) = scorer::OnnxScorer::build(&model, &inputs, bytes.len())?;
+    let (general, outputs) = scorer::OnnxScorer::build(&model, &inputs, bytes.len())?;
+    // Fused kernels where the whole graph is known to them and they give what tract gives.
+    let direct = chain::matched(graph, &inputs).map(|matched| direct::DirectScorer::new(matched, &inputs.inputs));
+    let scorer: Arc<dyn Scorer> = match direct.filter(|direct| direct.agrees(&general, &outputs)) {
+        Some(direct) => Arc::new(direct),
+        None => Arc::new(general),
+    };
     let signature = signature::signature(graph, inputs, outputs);
-    Ok(Loaded { signature, scorer: Arc::new(scorer) })
+    Ok(Loaded { signature, scorer })
 }
 
 /// A reason without a cause.

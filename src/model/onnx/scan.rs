@@ -326,13 +326,13 @@ fn walk(kind: Kind, bytes: &[u8], budget: &mut usize, depth: usize) -> Result<()
 }
 
 /// A field's number and wire type, and what is behind them.
-fn tag(bytes: &[u8]) -> Option<(u64, u64, &[u8])> {
+pub(super) fn tag(bytes: &[u8]) -> Option<(u64, u64, &[u8])> {
     let (tag, rest) = varint(bytes)?;
     (tag >> 3 != 0).then_some((tag >> 3, tag & 7, rest))
 }
 
 /// A field's bytes (empty for a number), and what is behind them.
-fn value(wire: u64, bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+pub(super) fn value(wire: u64, bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     match wire {
         0 => varint(bytes).map(|(_, rest)| (&[][..], rest)),
         1 => Some((&[], bytes.get(8..)?)),
@@ -345,7 +345,7 @@ fn value(wire: u64, bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     }
 }
 
-fn varint(bytes: &[u8]) -> Option<(u64, &[u8])> {
+pub(super) fn varint(bytes: &[u8]) -> Option<(u64, &[u8])> {
     let mut number = 0;
     for (index, byte) in bytes.iter().take(10).enumerate() {
         number |= u64::from(byte & 0x7f) << (7 * index);

@@ -47,6 +47,8 @@ pub(super) struct OnnxScorer {
     any: Option<Plan>,
     /// The most rows of one run.
     most: usize,
+    /// How many operators the file has.
+    operators: usize,
 }
 
 /// An input or output as tract has it.
@@ -71,6 +73,7 @@ impl OnnxScorer {
     /// `Load` if tract cannot run the graph, or if it does not give each row its own result.
     pub(super) fn build(model: &ModelProto, given: &Inputs, file_bytes: usize) -> Result<(Self, Vec<Output>), ModelError> {
         let deadline = Deadline::start();
+        let operators = model.graph.as_ref().map_or(0, |g| g.node.len());
         let parsed = operators::reader().parse(&rewrite::rewritten(model), None).map_err(|e| failed(&e))?;
         if let Some(name) = parsed.unresolved_inputs.first() {
             return Err(refuse(format!("nothing makes \"{name}\"")));
@@ -89,7 +92,7 @@ impl OnnxScorer {
             return Err(refuse(format!("one row would need {} bytes of memory", first.bytes_per_row)));
         }
         let most = (RUN_BYTES / first.bytes_per_row.max(1)).clamp(1, FIXED[0]);
-        let mut scorer = Self { inputs, outputs: first.outputs, fixed: vec![], any, most };
+        let mut scorer = Self { inputs, outputs: first.outputs, fixed: vec![], any, most, operators };
         // tract names an output that only passes an input on like that input.
         let names = model.graph.iter().flat_map(|g| &g.output).map(|o| &o.name);
         scorer.outputs.iter_mut().zip(names).for_each(|(output, name)| output.name.clone_from(name));
@@ -182,6 +185,9 @@ impl Scorer for OnnxScorer {
             Ok(result) => result.map_err(|e| run(chain(&e))),
             Err(panic) => Err(run(panic)),
         }
+    }
+    fn kernels(&self) -> Vec<String> {
+        vec![format!("general graph of {} operators, run by tract", self.operators)]
     }
 }
 

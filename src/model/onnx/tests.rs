@@ -346,6 +346,166 @@ fn what_cannot_be_right_is_refused_with_the_reason() {
 }
 
 #[test]
+fn chains_are_run_by_kernels_of_our_own() {
+    let kernels = |name: &str| load(name).scorer.kernels().join("; ");
+    assert_eq!(kernels("mlp_11_32_16_1"), "dense 11 x 32, relu; dense 32 x 16, relu; dense 16 x 1, sigmoid");
+    assert_eq!(kernels("iris_species"), "dense 4 x 3; softmax; normalize; winner's class");
+    for name in ["diabetes", "iris_mlp", "iris_softmax", "iris_zipmap"] {
+        assert!(!kernels(name).contains("tract"), "{name}: {}", kernels(name));
+    }
+    // Trees too, alone and with a chain in front or behind.
+    for name in ["iris_tree", "tree_xgboost", "tree_lightgbm", "tree_catboost"] {
+        assert!(kernels(name).contains("trees ("), "{name}: {}", kernels(name));
+        assert!(!kernels(name).contains("tract"), "{name}: {}", kernels(name));
+    }
+    // Strings, a loop, a distance, and columns put together behind a layer are for tract.
+    for name in ["mixed", "standard_recurrent", "iris_neighbours", "fraud_v1"] {
+        assert!(kernels(name).contains("tract"), "{name}: {}", kernels(name));
+    }
+}
+
+/// A constant of small uneven numbers.
+fn constant(name: &str, dims: &[i64]) -> TensorProto {
+    let many = dims.iter().product::<i64>() as usize;
+    let values = (0..many).map(|i| ((i * 37 + name.len() * 11) % 19) as f32 / 10.0 - 0.85);
+    TensorProto {
+        name: name.to_owned(),
+        data_type: 1,
+        dims: dims.to_vec(),
+        float_data: values.collect(),
+        ..TensorProto::default()
+    }
+}
+
+/// A graph as a chain and as tract runs it.
+fn both(graph: GraphProto) -> (Option<direct::DirectScorer>, scorer::OnnxScorer, Vec<crate::model::Output>) {
+    let model = scan::decode(&encoded(graph)).unwrap();
+    let graph = model.graph.as_ref().unwrap();
+    let inputs = signature::inputs(graph).unwrap();
+    let (general, outputs) = scorer::OnnxScorer::build(&model, &inputs, 0).unwrap();
+    let direct = chain::matched(graph, &inputs).map(|m| direct::DirectScorer::new(m, &inputs.inputs));
+    (direct, general, outputs)
+}
+
+fn float(name: &str, value: f32) -> tract_onnx::pb::AttributeProto {
+    tract_onnx::pb::AttributeProto { name: name.to_owned(), f: value, r#type: 1, ..Default::default() }
+}
+
+fn int(name: &str, value: i64) -> tract_onnx::pb::AttributeProto {
+    tract_onnx::pb::AttributeProto { name: name.to_owned(), i: value, r#type: 2, ..Default::default() }
+}
+
+#[test]
+fn every_step_of_a_chain_gives_what_tract_gives() {
+    let with = |node: NodeProto, attribute| NodeProto { attribute: vec![attribute], ..node };
+    let cases: Vec<(&str, Vec<NodeProto>)> = vec![
+        ("add, before and behind", vec![node("Add", &["x", "row"], "a"), node("Add", &["one", "a"], "y")]),
+        ("sub", vec![node("Sub", &["x", "row"], "a"), node("Sub", &["row", "a"], "y")]),
+        ("mul and div", vec![node("Mul", &["x", "row"], "a"), node("Div", &["a", "row"], "y")]),
+        ("divide into", vec![node("Exp", &["x"], "a"), node("Div", &["one", "a"], "y")]),
+        ("a layer", vec![node("MatMul", &["x", "square"], "a"), node("Add", &["row", "a"], "b"), node("Relu", &["b"], "y")]),
+        ("gemm", vec![with(node("Gemm", &["x", "square", "row"], "a"), int("transB", 1)), node("Tanh", &["a"], "y")]),
+        (
+            "gemm with factors",
+            vec![NodeProto {
+                attribute: vec![float("alpha", 0.5), float("beta", 2.0)],
+                ..node("Gemm", &["x", "square", "row"], "y")
+            }],
+        ),
+        (
+            "wide",
+            vec![node("MatMul", &["x", "wide"], "a"), node("Sigmoid", &["a"], "b"), node("MatMul", &["b", "tall"], "y")],
+        ),
+        (
+            "activation twice",
+            vec![node("MatMul", &["x", "square"], "a"), node("Relu", &["a"], "b"), node("Tanh", &["b"], "y")],
+        ),
+        ("leaky", vec![with(node("LeakyRelu", &["x"], "y"), float("alpha", 0.2))]),
+        ("elu", vec![with(node("Elu", &["x"], "y"), float("alpha", 1.5))]),
+        ("sigmoid", vec![node("Sigmoid", &["x"], "y")]),
+        ("softmax", vec![with(node("Softmax", &["x"], "y"), int("axis", 1))]),
+        ("clip", vec![node("Clip", &["x", "low", "one"], "y")]),
+        ("normalisation", vec![node("BatchNormalization", &["x", "row", "row", "row", "positive"], "y")]),
+        (
+            "needed twice",
+            vec![
+                node("Tanh", &["x"], "a"),
+                node("Identity", &["a"], "b"),
+                node("Mul", &["b", "row"], "y"),
+                node("Identity", &["a"], "z"),
+            ],
+        ),
+        (
+            "reshaped",
+            vec![
+                node("Relu", &["x"], "a"),
+                with(node("Flatten", &["a"], "b"), int("axis", 1)),
+                node("Reshape", &["b", "shape"], "y"),
+            ],
+        ),
+        (
+            "picked",
+            vec![
+                with(node("Gather", &["x", "order"], "a"), int("axis", 1)),
+                node("Relu", &["a"], "b"),
+                with(node("Gather", &["b", "order"], "y"), int("axis", 1)),
+            ],
+        ),
+    ];
+    for (name, nodes) in cases {
+        let known = |n: &NodeProto| n.op_type != "Exp";
+        let fused = nodes.iter().all(known);
+        let twice = nodes.iter().any(|n| n.output[0] == "z");
+        let integers = |name: &str, values: &[i64]| TensorProto {
+            name: name.to_owned(),
+            data_type: 7,
+            dims: vec![values.len() as i64],
+            int64_data: values.to_vec(),
+            ..TensorProto::default()
+        };
+        let mut positive = constant("positive", &[5]);
+        positive.float_data.iter_mut().for_each(|x| *x = x.abs() + 0.5);
+        let low = TensorProto { float_data: vec![-1.0], ..constant("low", &[]) };
+        let one = TensorProto { float_data: vec![1.25], ..constant("one", &[]) };
+        let graph = GraphProto {
+            node: nodes,
+            initializer: vec![
+                constant("row", &[5]),
+                constant("square", &[5, 5]),
+                constant("wide", &[5, 21]),
+                constant("tall", &[21, 5]),
+                integers("shape", &[-1, 5]),
+                integers("order", &[4, 0, 2, 1, 3]),
+                positive,
+                low,
+                one,
+            ],
+            input: vec![matrix("x", 5)],
+            output: if twice { vec![matrix("y", 5), matrix("z", 5)] } else { vec![matrix("y", 5)] },
+            ..GraphProto::default()
+        };
+        let (direct, general, outputs) = both(graph);
+        assert_eq!(direct.is_some(), fused, "{name}");
+        assert!(direct.is_none_or(|d| d.agrees(&general, &outputs)), "{name}");
+    }
+}
+
+#[test]
+fn a_chain_that_gives_something_else_is_not_used() {
+    let graph = |operator: &str| GraphProto {
+        node: vec![node(operator, &["x"], "y")],
+        input: vec![matrix("x", 3)],
+        output: vec![matrix("y", 3)],
+        ..GraphProto::default()
+    };
+    let (direct, general, outputs) = both(graph("Sigmoid"));
+    let direct = direct.unwrap();
+    assert!(direct.agrees(&general, &outputs));
+    let (_, other, _) = both(graph("Tanh"));
+    assert!(!direct.agrees(&other, &outputs));
+}
+
+#[test]
 fn damaged_bytes_are_errors_and_never_panics() {
     for name in ["fraud_v2", "mixed", "operators", "iris_mlp"] {
         let good = bytes(name);

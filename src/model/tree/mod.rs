@@ -30,6 +30,7 @@ pub use error::TreeError;
 pub use forest::Forest;
 pub use number::Number;
 pub use simd::Simd;
+pub(super) use simd::{Vectorized, vectorized};
 
 #[cfg(test)]
 mod tests;

@@ -18,10 +18,13 @@ mod avx2;
 mod avx512;
 #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
 mod neon;
+mod widest;
 
 use super::columns::Block;
 use super::layout::{Tree, Trees};
 use super::scalar;
+
+pub use widest::{Vectorized, vectorized};
 
 /// The instructions that kernels use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
