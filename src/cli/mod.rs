@@ -41,6 +41,7 @@ use ui::Ui;
 
 use crate::engine::{Engine, EngineConfig};
 use crate::error::{Error, ErrorKind, Result};
+use crate::model::{Sandbox, sandbox};
 
 /// What every subcommand works with.
 #[derive(Debug)]
@@ -86,6 +87,9 @@ pub fn main() -> ExitCode {
             return ExitCode::from(u8::try_from(answer.exit_code()).unwrap_or(2));
         }
     };
+    if let Some(Command::TryModel { memory, cpu_s }) = cli.command {
+        return sandbox::child(memory, cpu_s);
+    }
     let ui = Arc::new(Ui::new(cli.global.quiet, cli.global.color));
     match start(cli, &ui) {
         Ok(code) => code,
@@ -105,7 +109,11 @@ fn start(cli: Cli, ui: &Arc<Ui>) -> Result<ExitCode> {
         return Ok(written.map_or_else(|error| conclude(ui, None, &error), |()| ExitCode::SUCCESS));
     }
     let cx = Context {
-        config: EngineConfig { broker: cli.global.broker, properties: cli.global.properties.into_iter().collect() },
+        config: EngineConfig {
+            broker: cli.global.broker,
+            properties: cli.global.properties.into_iter().collect(),
+            sandbox: Sandbox::this_program(),
+        },
         ui: Arc::clone(ui),
         signals: Signals::install()?,
         init: cli.global.init,
@@ -136,7 +144,7 @@ fn dispatch(cx: &Context, runtime: &Runtime, command: Command) -> Result<()> {
         Command::Topic(command) => runtime.block_on(cx.until_signal(topic::topic(cx, command))),
         Command::Demo(args) => runtime.block_on(demo::demo(cx, &args)),
         Command::Bench(args) => runtime.block_on(cx.until_signal(bench::bench(cx, &args))),
-        Command::Completions { .. } => Ok(()), // answered before anything was opened
+        Command::Completions { .. } | Command::TryModel { .. } => Ok(()), // answered before anything was opened
     }
 }
 

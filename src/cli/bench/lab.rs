@@ -29,7 +29,7 @@ impl Lab {
     pub(super) async fn new(cx: &Context) -> Result<Self> {
         let dir = tempfile::Builder::new().prefix("vatic-bench-").tempdir();
         let dir = dir.map_err(|e| Error::external("no temporary directory could be made").source(e))?;
-        let config = EngineConfig { broker: address(dir.path()), properties: Options::default() };
+        let config = EngineConfig { broker: address(dir.path()), properties: Options::default(), ..cx.config.clone() };
         let ui = Arc::clone(&cx.ui);
         let warnings = Notices::new(move |notice| {
             if notice.level == crate::engine::Level::Warning {
