@@ -128,6 +128,14 @@ pub enum Command {
         /// The shell to complete for.
         shell: Shell,
     },
+    /// Try the model on stdin, within limits; what a broken one does then, it does to this process only.
+    #[command(name = crate::model::sandbox::COMMAND, hide = true)]
+    TryModel {
+        /// Address space, in bytes.
+        memory: u64,
+        /// CPU time, in seconds.
+        cpu_s: u64,
+    },
 }
 
 const RUN_EXAMPLES: &str = "Statements are executed in order; jobs run beside later ones. After the last statement vatic

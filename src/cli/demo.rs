@@ -68,7 +68,9 @@ pub(crate) async fn demo(cx: &Context, args: &DemoArgs) -> Result<()> {
             ui.warning(&notice.text);
         }
     });
-    let engine = Engine::open(EngineConfig { broker: broker.clone(), properties: Options::default() }, notices).await?;
+    let engine =
+        Engine::open(EngineConfig { broker: broker.clone(), properties: Options::default(), ..cx.config.clone() }, notices)
+            .await?;
     let paint = Paint(cx.ui.colored() && std::io::stdout().is_terminal());
     let mut demo =
         Demo { engine, out: Output::stdout(), paint, began: Instant::now(), jobs: Vec::new(), epochs: Arc::default() };

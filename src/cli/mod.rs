@@ -44,6 +44,7 @@ use ui::Ui;
 
 use crate::engine::{Engine, EngineConfig};
 use crate::error::{Error, ErrorKind, Result};
+use crate::model::{Sandbox, sandbox};
 
 /// What every subcommand works with.
 #[derive(Debug)]
@@ -91,6 +92,9 @@ pub fn main() -> ExitCode {
             return ExitCode::from(u8::try_from(answer.exit_code()).unwrap_or(2));
         }
     };
+    if let Some(Command::TryModel { memory, cpu_s }) = cli.command {
+        return sandbox::child(memory, cpu_s);
+    }
     let ui = Arc::new(Ui::new(cli.global.quiet, cli.global.color));
     match start(cli, &ui) {
         Ok(code) => code,
@@ -111,7 +115,11 @@ fn start(cli: Cli, ui: &Arc<Ui>) -> Result<ExitCode> {
     }
     let cx = Context {
         broker_named: cli.global.broker_named,
-        config: EngineConfig { broker: cli.global.broker, properties: cli.global.properties.into_iter().collect() },
+        config: EngineConfig {
+            broker: cli.global.broker,
+            properties: cli.global.properties.into_iter().collect(),
+            sandbox: Sandbox::this_program(),
+        },
         ui: Arc::clone(ui),
         signals: Signals::install()?,
         init: cli.global.init,
@@ -145,7 +153,7 @@ fn dispatch(cx: &Context, runtime: &Runtime, command: Command) -> Result<()> {
         Command::Demo(args) => runtime.block_on(demo::demo(cx, &args)),
         Command::Bench(args) => runtime.block_on(bench::bench(cx, &args)),
         Command::BenchPart(part) => runtime.block_on(cx.until_signal(bench::part(cx, &part))),
-        Command::Completions { .. } => Ok(()), // answered before anything was opened
+        Command::Completions { .. } | Command::TryModel { .. } => Ok(()), // answered before anything was opened
     }
 }
 

@@ -33,6 +33,8 @@ use crate::connector::Broker;
 use crate::connector::embedded::Embedded;
 use crate::connector::kafka::Kafka;
 use crate::error::{Error, Result};
+use crate::model::Sandbox;
+use crate::model::registry::Settings;
 
 pub use job::{EpochHook, Job, JobStatus};
 pub use models::{Models, PublishOptions, Published};
@@ -48,11 +50,13 @@ pub struct EngineConfig {
     pub broker: String,
     /// Properties of the Kafka client (`-X`).
     pub properties: Options,
+    /// Where models are tried before they are loaded; without one they are loaded at once.
+    pub sandbox: Option<Sandbox>,
 }
 
 impl Default for EngineConfig {
     fn default() -> Self {
-        Self { broker: "embedded:.vatic".to_owned(), properties: Options::default() }
+        Self { broker: "embedded:.vatic".to_owned(), properties: Options::default(), sandbox: None }
     }
 }
 
@@ -61,6 +65,7 @@ impl Default for EngineConfig {
 pub struct Engine {
     broker: Arc<dyn Broker>,
     notices: Notices,
+    sandbox: Option<Sandbox>,
     models: Mutex<BTreeMap<String, Arc<Models>>>,
 }
 
@@ -71,13 +76,13 @@ impl Engine {
     /// `Usage` for an address that is none; `External` if the broker cannot be opened.
     pub async fn open(config: EngineConfig, notices: Notices) -> Result<Arc<Self>> {
         let broker = open_broker(&config).await?;
-        Ok(Self::over(broker, notices))
+        Ok(Arc::new(Self { broker, notices, sandbox: config.sandbox, models: Mutex::default() }))
     }
 
-    /// An engine over a broker that is open already.
+    /// An engine over a broker that is open already, without a sandbox for models.
     #[must_use]
     pub fn over(broker: Arc<dyn Broker>, notices: Notices) -> Arc<Self> {
-        Arc::new(Self { broker, notices, models: Mutex::default() })
+        Arc::new(Self { broker, notices, sandbox: None, models: Mutex::default() })
     }
 
     /// Where topics live.
@@ -107,7 +112,8 @@ impl Engine {
         if let Some(models) = open.get(topic) {
             return Ok(Arc::clone(models));
         }
-        let models = Models::open(Arc::clone(&self.broker), topic).await?;
+        let loader = self.sandbox.clone().map_or_else(|| Settings::default().loader, Sandbox::loader);
+        let models = Models::open(Arc::clone(&self.broker), topic, loader).await?;
         open.insert(topic.to_owned(), Arc::clone(&models));
         Ok(models)
     }

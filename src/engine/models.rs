@@ -19,8 +19,8 @@ use crate::connector::{
 use crate::error::{Error, Result};
 use crate::format::RecordsBuilder;
 use crate::model::descriptor::Descriptor;
-use crate::model::registry::VersionInfo;
-use crate::model::{Fetch, ModelRef, Numbering, Registry, load_any};
+use crate::model::registry::{Settings, VersionInfo};
+use crate::model::{Fetch, Loader, ModelRef, Numbering, Registry};
 use crate::time;
 
 /// The largest record of the model topic, in bytes.
@@ -67,18 +67,19 @@ pub struct PublishOptions {
 }
 
 impl Models {
-    /// Follows the model topic `topic`.
+    /// Follows the model topic `topic`; `loader` makes models of its records.
     ///
     /// # Errors
     /// `User` if the topic has several partitions; whatever the broker says.
-    pub async fn open(broker: Arc<dyn Broker>, topic: &str) -> Result<Arc<Self>> {
+    pub async fn open(broker: Arc<dyn Broker>, topic: &str, loader: Loader) -> Result<Arc<Self>> {
         let found = broker.topic(topic).await?;
         if let Some(found) = &found {
             check_partitions(found)?;
         }
         let fetch = Arc::new(TopicFetch { broker: Arc::clone(&broker), topic: topic.into() });
         let numbering = found.as_ref().map_or(Numbering::Dense, |topic| Numbering::of(&topic.config));
-        let registry = Registry::new(topic, numbering, fetch);
+        let settings = Settings { loader, ..Settings::default() };
+        let registry = Registry::with(topic, numbering, fetch, settings);
         let (tell, trouble) = watch::channel(None);
         let made = Arc::new(Notify::new());
         let (held, rung) = (Arc::clone(&registry), Arc::clone(&made));
@@ -159,8 +160,8 @@ impl Models {
             return Err(Error::user(format!("\"{name}\" is not a model's name"))
                 .hint("Leave out the version: it is assigned by the topic."));
         }
-        let file = bytes.clone();
-        let loaded = tokio::task::spawn_blocking(move || load_any(&file))
+        let (file, registry) = (bytes.clone(), Arc::clone(&self.registry));
+        let loaded = tokio::task::spawn_blocking(move || registry.load_bytes(&file))
             .await
             .map_err(|e| Error::internal(format!("the check of the model ended early: {e}")))?;
         let format = match loaded {

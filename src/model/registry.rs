@@ -147,6 +147,14 @@ impl Registry {
         })
     }
 
+    /// Makes a model as the registry does. Takes up to seconds, and blocks.
+    ///
+    /// # Errors
+    /// As the loader of its [`Settings`].
+    pub fn load_bytes(&self, bytes: &[u8]) -> Result<(&'static str, Loaded), ModelError> {
+        (self.loader)(bytes)
+    }
+
     /// The model topic.
     #[must_use]
     pub fn topic(&self) -> &Arc<str> {
@@ -477,7 +485,7 @@ impl Drop for UseGuard {
 }
 
 /// An error's text with its causes.
-fn reason(error: &ModelError) -> String {
+pub(super) fn reason(error: &ModelError) -> String {
     let mut text = error.to_string();
     let mut cause = std::error::Error::source(error);
     while let Some(error) = cause {

@@ -53,6 +53,12 @@ pub fn picking_model(values: &[f32]) -> Vec<u8> {
     encoded(graph)
 }
 
+/// A model of one FLOAT `x` and these nodes, the last of which makes `y`.
+pub fn chain(node: Vec<NodeProto>) -> Vec<u8> {
+    let (input, output) = (vec![matrix("x", 1)], vec![matrix("y", 1)]);
+    encoded(GraphProto { name: "chain".to_owned(), node, input, output, ..GraphProto::default() })
+}
+
 /// The file that holds `graph`.
 pub fn encoded(graph: GraphProto) -> Vec<u8> {
     let model = ModelProto {

@@ -53,7 +53,8 @@ impl Lab {
         let config = if kafka {
             cx.config.clone()
         } else {
-            EngineConfig { broker: format!("embedded:{}", dir.path().display()), properties: Options::default() }
+            let broker = format!("embedded:{}", dir.path().display());
+            EngineConfig { broker, properties: Options::default(), ..cx.config.clone() }
         };
         let prefix =
             if kafka { format!("vatic-bench-{:x}-{}-", crate::time::now(), std::process::id()) } else { String::new() };

@@ -9,7 +9,7 @@ use std::collections::{HashMap, HashSet};
 
 use prost::Message as _;
 use tract_onnx::pb::tensor_proto::{DataLocation, DataType};
-use tract_onnx::pb::{GraphProto, ModelProto, NodeProto, TensorProto};
+use tract_onnx::pb::{AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto};
 
 use super::super::ModelError;
 use super::{MAX_BYTES, refuse};
@@ -380,6 +380,7 @@ fn check_graph(graph: &GraphProto, outer: &HashSet<&str>, nodes: &mut usize) -> 
             )));
         }
         for attribute in &node.attribute {
+            check_numbers(node, attribute)?;
             for tensor in attribute.t.iter().chain(&attribute.tensors) {
                 check_tensor(tensor, &attribute.name)?;
             }
@@ -420,6 +421,23 @@ fn check_operator(node: &NodeProto) -> Result<(), ModelError> {
         return check_recurrent(node);
     }
     Ok(())
+}
+
+/// Whether the integers of a standard operator are some that it can mean: an axis far out, or a huge stride, makes tract count to it.
+fn check_numbers(node: &NodeProto, attribute: &AttributeProto) -> Result<(), ModelError> {
+    let most = match attribute.name.as_str() {
+        _ if !matches!(node.domain.as_str(), "" | "ai.onnx") => return Ok(()),
+        // Values, and ends that stand for "to the end".
+        "value_int" | "value_ints" | "starts" | "ends" => return Ok(()),
+        "axis" | "axes" | "perm" => 64,
+        _ => 1 << 31,
+    };
+    match std::iter::once(&attribute.i).chain(&attribute.ints).find(|number| number.unsigned_abs() > most) {
+        Some(number) => {
+            Err(refuse(format!("operator {} with {} {number} is not supported", operator_name(node), attribute.name)))
+        }
+        None => Ok(()),
+    }
 }
 
 /// tract runs a reversed layer forwards, and knows nothing of the rarer options.

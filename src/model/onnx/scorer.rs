@@ -88,8 +88,10 @@ impl OnnxScorer {
             // Whatever the symbolic plan could not do, a fixed one may: its error is the true reason if it cannot either.
             Err(_) => (None, plan(&graph, &inputs, &smallest.to_dim(), deadline).map_err(|e| failed(&e))?),
         };
-        if first.bytes_per_row > 4 * RUN_BYTES {
-            return Err(refuse(format!("one row would need {} bytes of memory", first.bytes_per_row)));
+        let bytes = first.bytes_per_row.saturating_mul(smallest);
+        if bytes > 4 * RUN_BYTES {
+            let rows = if smallest == 1 { "one row".to_owned() } else { format!("a batch of {smallest} rows") };
+            return Err(refuse(format!("{rows} would need {bytes} bytes of memory")));
         }
         let most = (RUN_BYTES / first.bytes_per_row.max(1)).clamp(1, FIXED[0]);
         let mut scorer = Self { inputs, outputs: first.outputs, fixed: vec![], any, most, operators };

@@ -15,6 +15,9 @@ use super::super::{Input, Kind, ModelError, Output, Signature};
 use super::operators::attribute;
 use super::refuse;
 
+/// The most rows that a file may say a batch always has.
+const MAX_BATCH: usize = 1 << 16;
+
 /// The inputs, and how many rows the file says a batch has, if it says.
 #[derive(Debug)]
 pub(super) struct Inputs {
@@ -63,6 +66,11 @@ pub(super) fn inputs(graph: &GraphProto) -> Result<Inputs, ModelError> {
         if let Some(rows) = fixed(&batch.value) {
             if found.batch.is_some_and(|known| known != rows) {
                 return Err(refuse("the inputs have different numbers of rows"));
+            }
+            if rows > MAX_BATCH {
+                return Err(refuse(format!(
+                    "a batch has {rows} rows, more than {MAX_BATCH}; export the model with a free number of rows"
+                )));
             }
             found.batch = Some(rows);
         }
