@@ -7,12 +7,12 @@ use serde_json::{Map, Value, json};
 
 use super::args::InspectArgs;
 use super::output::Output;
-use super::read_file;
+use super::{Context, read_file};
 use crate::error::{Error, ErrorKind, Explain, Result};
 use crate::model::descriptor::{hex, sha256};
 use crate::model::inspect::{Facts, rows_per_second};
 use crate::model::table::{input_text, output_text, type_name};
-use crate::model::{Kind, Loaded, ModelError, Signature, load_any, sniff};
+use crate::model::{Kind, Loaded, Loader, ModelError, Signature, sniff};
 
 /// How long each size of batches is measured.
 const TIME: Duration = Duration::from_millis(200);
@@ -21,11 +21,11 @@ const TIME: Duration = Duration::from_millis(200);
 ///
 /// # Errors
 /// `Data` if the file cannot be used, behind what is known of it; `User` if there is no such file.
-pub(crate) async fn inspect(args: &InspectArgs) -> Result<()> {
+pub(crate) async fn inspect(cx: &Context, args: &InspectArgs) -> Result<()> {
     let bytes = read_file(&args.model).await?;
     let file = args.model.display().to_string();
-    let batches = args.batch.clone();
-    let work = tokio::task::spawn_blocking(move || Report::new(file, &bytes, &batches));
+    let (batches, loader) = (args.batch.clone(), cx.loader());
+    let work = tokio::task::spawn_blocking(move || Report::new(file, &bytes, &batches, &loader));
     let report = work.await.map_err(|e| Error::internal(format!("inspecting broke off: {e}")))?;
     let mut out = Output::stdout();
     out.write(if args.json { format!("{}\n", report.json()) } else { report.text() }.as_bytes())?;
@@ -58,9 +58,9 @@ struct Model {
 }
 
 impl Report {
-    fn new(file: String, bytes: &[u8], batches: &[u32]) -> Self {
+    fn new(file: String, bytes: &[u8], batches: &[u32], loader: &Loader) -> Self {
         let format = sniff(bytes);
-        let model = load_any(bytes).and_then(|(_, loaded)| Model::new(&loaded, batches));
+        let model = loader(bytes).and_then(|(_, loaded)| Model::new(&loaded, batches));
         Self {
             file,
             format: format.map(|f| f.name()),

@@ -44,7 +44,8 @@ use ui::Ui;
 
 use crate::engine::{Engine, EngineConfig};
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::{Sandbox, sandbox};
+use crate::model::registry::Settings;
+use crate::model::{Loader, Sandbox, sandbox};
 
 /// What every subcommand works with.
 #[derive(Debug)]
@@ -65,6 +66,11 @@ impl Context {
     /// Opens the engine on the broker that was asked for.
     pub(crate) async fn engine(&self) -> Result<Arc<Engine>> {
         Engine::open(self.config.clone(), self.ui.notices()).await
+    }
+
+    /// Makes models of files, tried in a child process first.
+    pub(crate) fn loader(&self) -> Loader {
+        self.config.sandbox.clone().map_or_else(|| Settings::default().loader, Sandbox::loader)
     }
 
     /// Does `work` unless a signal comes first, which is an error of kind `Interrupted`.
@@ -146,7 +152,7 @@ fn dispatch(cx: &Context, runtime: &Runtime, command: Command) -> Result<()> {
         Command::Sql(args) => runtime.block_on(run::text(cx, &args.statements, None, args.format)),
         Command::Publish(args) => runtime.block_on(cx.until_signal(publish::publish(cx, &args))),
         Command::Score(args) => runtime.block_on(score::score(cx, &args)),
-        Command::Inspect(args) => runtime.block_on(cx.until_signal(inspect::inspect(&args))),
+        Command::Inspect(args) => runtime.block_on(cx.until_signal(inspect::inspect(cx, &args))),
         Command::Produce(args) => runtime.block_on(produce::produce(cx, &args)),
         Command::Consume(args) => runtime.block_on(cx.until_signal(consume::consume(cx, &args))),
         Command::Topic(command) => runtime.block_on(cx.until_signal(topic::topic(cx, command))),

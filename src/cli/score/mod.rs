@@ -29,7 +29,7 @@ use crate::error::{Error, Explain, Result};
 use crate::model::answer::{ModelIdentity, run_batch};
 use crate::model::columns::Answers;
 use crate::model::features::{Binding, bind};
-use crate::model::{Loaded, ModelError, load_any};
+use crate::model::{Loaded, Loader, ModelError};
 
 /// Scores all rows, and says what could not be scored.
 ///
@@ -47,6 +47,7 @@ pub(crate) async fn score(cx: &Context, args: &ScoreArgs) -> Result<()> {
         },
         ui: Arc::clone(&cx.ui),
         stop: Arc::default(),
+        loader: cx.loader(),
     };
     let stop = Arc::clone(&job.stop);
     // Not a task of the executor: it computes, and waits for stdin.
@@ -72,11 +73,12 @@ struct Job {
     format: OutputFormat,
     ui: Arc<Ui>,
     stop: Arc<AtomicBool>,
+    loader: Loader,
 }
 
 impl Job {
     fn run(&self, bytes: &[u8]) -> Result<()> {
-        let (_, loaded) = load_any(bytes).map_err(|error| {
+        let (_, loaded) = (self.loader)(bytes).map_err(|error| {
             let told = Error::data(format!("model file \"{}\" cannot be used: {error}", self.model));
             error.hint().map_or(told.clone(), |hint| told.hint(hint))
         })?;
