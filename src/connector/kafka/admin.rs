@@ -312,8 +312,7 @@ impl Admin {
                 Some(asked)
             }
         };
-        let mut wait = FIRST_WAIT;
-        let answer = retry(UNDECIDED, || match self.client.committed(group, of.as_ref(), longer(&mut wait)) {
+        let answer = self.ask_coordinator(UNDECIDED, |client, wait| match client.committed(group, of.as_ref(), wait) {
             Ok(entries) => match of.as_ref().map_or(0, TopicPartitionList::count) {
                 // Taken for "nothing committed", an answer with a hole would make a job begin again.
                 asked if entries.len() < asked => Err(unanswered("some partitions")),
@@ -335,10 +334,25 @@ impl Admin {
         Ok(entries.into_iter().filter(|entry| entry.offset >= 0).map(position).collect())
     }
 
+    /// Asks a group's coordinator. librdkafka remembers for two minutes who that is and asks nobody else meanwhile, though it be dead
+    /// (`rd_kafka_coord_req_fsm` waits for its connection to come up); a client that remembers nothing finds the new one.
+    fn ask_coordinator<T>(&self, patience: Duration, ask: impl Fn(&Client, Duration) -> Outcome<T>) -> Outcome<T> {
+        let (mut wait, mut fresh) = (FIRST_WAIT, None::<Client>);
+        retry(patience, || {
+            let answer = ask(fresh.as_ref().unwrap_or(&self.client), longer(&mut wait));
+            if answer.as_ref().is_err_and(|failure| matches!(failure.code, Code::OperationTimedOut | Code::RequestTimedOut))
+            {
+                fresh = security::client(Kind::Admin, &properties::admin(&self.address, &self.given)).ok();
+            }
+            answer
+        })
+    }
+
     /// Sets positions of a group that has no members.
     pub(super) fn set_committed(&self, group: &str, positions: &[&Position]) -> Result<()> {
         let list = list(positions.iter().copied())?;
-        retry(PATIENCE, || self.client.set_committed(group, &list, WAIT).and_then(settled)).map(|_| ()).map_err(|failure| {
+        let set = |client: &Client, wait| client.set_committed(group, &list, wait).and_then(settled);
+        self.ask_coordinator(PATIENCE, set).map(|_| ()).map_err(|failure| {
             let request = (format!("commit offsets of group \"{group}\""), Right::group("Read", group));
             self.failed(request, failure)
         })
@@ -346,7 +360,7 @@ impl Admin {
 
     /// Forgets a group. One that a process of ours just left may have a member for a moment.
     pub(super) fn forget(&self, group: &str) -> Result<()> {
-        match retry(PATIENCE, || self.client.delete_group(group, WAIT)) {
+        match self.ask_coordinator(PATIENCE, |client, wait| client.delete_group(group, wait)) {
             Ok(()) => Ok(()),
             Err(failure) if failure.code == Code::GroupIdNotFound => Ok(()),
             Err(failure) if failure.code == Code::NonEmptyGroup => Err(KafkaError::GroupBusy { group: group.to_owned() }),

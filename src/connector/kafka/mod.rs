@@ -4,7 +4,9 @@
 //! admin     topics, offsets, groups               blocking questions, each on a blocking thread
 //! source    consumer ─► reader thread ─► cuts     one consumer per source; a job's is a member of its group
 //! sink      commits ─► writer thread ─► producer  one transaction per commit (exactly once)
+//! moves     positions ─► consumer                 those that no transaction holds (at least once)
 //! security  properties of TLS and SASL ─► client  what is wrong with them, within 10 s
+//! failpoint tests make a step of a commit fail    debug builds only
 //! ffi       librdkafka's C functions              all that is unsafe
 //! ```
 //!

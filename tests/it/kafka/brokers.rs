@@ -49,6 +49,18 @@ fn of_group(cluster: &Cluster, job: &str) -> usize {
     id.parse::<usize>().unwrap() - 1
 }
 
+/// Waits until every copy of every partition is in sync.
+fn in_sync(cluster: &Cluster) {
+    let begun = Instant::now();
+    loop {
+        let behind = cluster.tool("org.apache.kafka.tools.TopicCommand", &["--describe", "--under-replicated-partitions"]);
+        if behind.trim().is_empty() {
+            return;
+        }
+        assert!(begun.elapsed() < PATIENCE, "still behind:\n{behind}");
+    }
+}
+
 /// Lets a topic forget the records of partition 0 below `offset`, as retention would.
 fn cut_off(cluster: &Cluster, place: &Place, topic: &str, offset: i64) {
     let list = format!("{{\"partitions\":[{{\"topic\":\"{topic}\",\"partition\":0,\"offset\":{offset}}}],\"version\":1}}");
@@ -108,6 +120,8 @@ async fn one_of_three_brokers_dies_or_stands_still() {
         cluster.run(which);
         cluster.wait();
         trial.goes_on(&jobs).await;
+        // Were the next one killed before this one has caught up, two of three copies would be gone, and Kafka would wait too.
+        in_sync(&cluster);
     }
     let which = of_transactions(&cluster, &trial.target).0;
     cluster.signal(which, Signal::SIGSTOP);

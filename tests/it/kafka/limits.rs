@@ -259,7 +259,7 @@ async fn a_topic_that_is_deleted_under_a_bounded_read_ends_it() {
     };
     assert_eq!(
         (error.kind(), error.message()),
-        (ErrorKind::User, &*format!("topic \"{topic}\" was deleted while it was read"))
+        (ErrorKind::External, &*format!("topic \"{topic}\" was deleted while it was read"))
     );
     assert!(error.get_hint().unwrap().contains("Create the topic again"), "{error:?}");
     println!("told after {:?}", begun.elapsed());

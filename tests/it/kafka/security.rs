@@ -311,7 +311,6 @@ fn each_command_needs_exactly_these_rights() {
         grant("READ", "TOPIC", positions),
         grant("WRITE", "TOPIC", positions),
         grant("DESCRIBE_CONFIGS", "TOPIC", positions),
-        grant("READ", "GROUP", &format!("vatic-{made}-")),
     ];
     let as_before = [
         grant("WRITE", "TOPIC", &target),
