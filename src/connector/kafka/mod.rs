@@ -169,7 +169,7 @@ impl Broker for Kafka {
             })
             .await?;
         if let Some(records) = others {
-            let mut sink = KafkaSink::open(Arc::clone(&self.admin), SinkSpec::default()).await?;
+            let mut sink = KafkaSink::open(Arc::clone(&self.admin), SinkSpec::default(), &self.leavers).await?;
             let output = super::Output { topic: positions::TOPIC.into(), partition: 0, records };
             sink.commit(super::Commit { outputs: vec![output], ..super::Commit::default() }).await?;
         }
@@ -183,7 +183,7 @@ impl Broker for Kafka {
     }
 
     async fn sink(&self, spec: SinkSpec) -> Result<Box<dyn Sink>> {
-        Ok(Box::new(KafkaSink::open(Arc::clone(&self.admin), spec).await?))
+        Ok(Box::new(KafkaSink::open(Arc::clone(&self.admin), spec, &self.leavers).await?))
     }
 }
 
@@ -278,7 +278,8 @@ fn join(leavers: &Leavers, of: impl Fn(Option<&str>) -> bool) {
 
 impl Drop for Kafka {
     fn drop(&mut self) {
-        // A member that ends without a word keeps its partitions until the session times out.
+        // A member that ends without a word keeps its partitions until the session times out; and OpenSSL, which the end of a process
+        // takes down, must not be in use by then.
         join(&self.leavers, |group| group.is_some());
     }
 }

@@ -20,11 +20,11 @@ use tokio::sync::oneshot;
 use super::admin::{Admin, list};
 use super::error::KafkaError;
 use super::failpoint::{Step, step};
-use super::ffi::{Client, Failure, GroupMetadata, Handle, Kind};
+use super::ffi::{Client, Failure, GroupMetadata, Handle, Kind, lock};
 use super::moves::Moves;
 use super::properties::{self, Properties};
 use super::rights::Right;
-use super::source::Member;
+use super::source::{Leavers, Member};
 use super::{instance, positions, security};
 use crate::connector::{Commit, Committed, Delivery, Output, Position, Sink, SinkSpec};
 use crate::error::Result;
@@ -67,11 +67,24 @@ pub(super) struct KafkaSink {
     address: String,
     /// How long the thread may take for one commit.
     patience: Duration,
+    /// The writer's thread, and where it is left when this is dropped: a process must not end while librdkafka works in it.
+    thread: Option<std::thread::JoinHandle<()>>,
+    to: Leavers,
+}
+
+impl Drop for KafkaSink {
+    fn drop(&mut self) {
+        if let Some(thread) = self.thread.take() {
+            let mut leavers = lock(&self.to);
+            leavers.retain(|(_, thread)| !thread.is_finished());
+            leavers.push((Some("a writer".to_owned()), thread));
+        }
+    }
 }
 
 impl KafkaSink {
     /// Starts the writer's thread and waits until older writers are fenced.
-    pub(super) async fn open(admin: Arc<Admin>, spec: SinkSpec) -> Result<Self> {
+    pub(super) async fn open(admin: Arc<Admin>, spec: SinkSpec, leavers: &Leavers) -> Result<Self> {
         let given = properties::given(&spec.properties)?;
         let (work, works) = mpsc::channel::<Work>();
         let (ready, is_ready) = oneshot::channel();
@@ -100,9 +113,10 @@ impl KafkaSink {
             }
         };
         let thread = std::thread::Builder::new().name("vatic-kafka-write".to_owned()).spawn(run);
-        thread.map_err(|e| KafkaError::Start(e.to_string()))?;
+        let thread = thread.map_err(|e| KafkaError::Start(e.to_string()))?;
+        let sink = Self { work, failed: false, address, patience, thread: Some(thread), to: Arc::clone(leavers) };
         is_ready.await.map_err(|_| KafkaError::Start("its thread ended".to_owned()))??;
-        Ok(Self { work, failed: false, address, patience })
+        Ok(sink)
     }
 }
 
@@ -557,43 +571,4 @@ fn piece(records: &Records, from: usize, limit: usize) -> usize {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::format::RecordsBuilder;
-
-    #[tokio::test]
-    async fn a_writer_that_hangs_is_given_up() {
-        let (work, _never_answered) = mpsc::channel();
-        let patience = Duration::from_millis(50);
-        let mut sink = KafkaSink { work, failed: false, address: "a:1".to_owned(), patience };
-        let error = sink.commit(Commit::default()).await.unwrap_err();
-        assert_eq!(error.message(), "a commit to Kafka at \"a:1\" failed: no answer within 50ms");
-        assert!(error.is_transient());
-        assert_eq!(sink.commit(Commit::default()).await.unwrap_err().message(), "the sink has failed before");
-    }
-
-    #[test]
-    fn records_are_measured_as_kafka_does() {
-        let mut builder = RecordsBuilder::with_capacity(3);
-        builder.push(0, 0, Some(b"key"), Some(&[0; 100]), []);
-        builder.push(0, 0, None, Some(&[0; 300]), [("name", Some(&b"value"[..])), ("none", None)]);
-        builder.push(0, 0, None, None, []);
-        let records = builder.finish();
-        assert_eq!(size(&records, 0), 61 + 21 + 103);
-        assert_eq!(size(&records, 1), 61 + 21 + 300 + 4 + 5 + 4 + 8);
-        assert_eq!(size(&records, 2), 61 + 21);
-        assert_eq!(above(&records, 200), Some(61 + 21 + 300 + 21));
-        assert_eq!((above(&records, 403), above(&records.slice(0, 1), 200)), (None, None));
-        // Slices are measured by their own rows.
-        assert_eq!(size(&records.slice(1, 2), 0), size(&records, 1));
-    }
-
-    #[test]
-    fn small_topics_get_small_batches() {
-        let mut builder = RecordsBuilder::with_capacity(5);
-        (0..5).for_each(|_| builder.push(0, 0, None, Some(&[0; 100]), []));
-        let records = builder.finish();
-        assert_eq!((piece(&records, 0, 400), piece(&records, 2, 400), piece(&records, 4, 400)), (2, 4, 5));
-        assert_eq!(piece(&records, 0, 10), 1);
-    }
-}
+mod tests;

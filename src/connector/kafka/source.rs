@@ -41,7 +41,7 @@ pub(super) struct KafkaSource {
     pub(super) leaving: Option<Leaving>,
 }
 
-/// The reader threads of sources that were dropped, by their groups.
+/// The threads of sources and sinks that were dropped, readers by their groups.
 pub(super) type Leavers = Arc<Mutex<Vec<(Option<String>, std::thread::JoinHandle<()>)>>>;
 
 /// What [`KafkaSource`] leaves behind.
