@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use super::admin::list;
 use super::error::KafkaError;
-use super::ffi::{Answers, Entry, Failure};
+use super::ffi::{Answers, Entry, Failure, Outcome};
 use super::source::Member;
 use crate::connector::{Partition, Position};
 
@@ -35,11 +35,27 @@ impl Moves {
                 (*other, self.sent) = (Some((Arc::clone(member), answers)), Sent::default());
             }
         }
+        self.sent.want(positions.iter().copied());
         self.listen();
-        if let Some((_, answers)) = &self.by {
-            answers.commit(&list(positions.iter().copied())?).map_err(failed)?;
-            self.sent.note(positions.iter().copied());
+        // One at a time: with hundreds on their way, heartbeats would wait behind them until the group gives the member up.
+        if self.sent.open > 0 {
+            return Ok(());
         }
+        self.send_behind().map_err(failed)
+    }
+
+    /// Commits what the broker does not have.
+    fn send_behind(&mut self) -> Outcome<()> {
+        let Some((member, answers)) = &self.by else { return Ok(()) };
+        // What became another member's is that one's to commit.
+        self.sent.positions.retain(|at, _| member.holds(at));
+        let behind: Vec<Position> = self.sent.behind().cloned().collect();
+        let Ok(list) = list(behind.iter()) else { return Ok(()) };
+        if behind.is_empty() {
+            return Ok(());
+        }
+        answers.commit(&list)?;
+        self.sent.note(behind.iter());
         Ok(())
     }
 
@@ -51,17 +67,9 @@ impl Moves {
     /// Hears what has arrived and sends again what has not.
     pub(super) fn settle(&mut self) {
         self.listen();
-        let Some((member, answers)) = self.by.as_ref().filter(|_| self.sent.open == 0) else { return };
-        // What became another member's is that one's to commit.
-        self.sent.positions.retain(|at, _| member.holds(at));
-        let behind: Vec<Position> = self.sent.behind().cloned().collect();
-        if behind.is_empty() {
-            return;
-        }
-        match list(behind.iter()).map(|list| answers.commit(&list)) {
-            Ok(Ok(())) => self.sent.note(behind.iter()),
+        if self.sent.open == 0 && self.send_behind().is_err() {
             // Whoever cannot ask any more is leaving.
-            Ok(Err(_)) | Err(_) => self.sent = Sent::default(),
+            self.sent = Sent::default();
         }
     }
 
@@ -82,6 +90,11 @@ struct Sent {
 }
 
 impl Sent {
+    fn want<'p>(&mut self, positions: impl Iterator<Item = &'p Position>) {
+        self.positions.extend(positions.map(|p| ((Arc::clone(&p.topic), p.partition), (p.clone(), None))));
+    }
+
+    /// Notes that these are on their way.
     fn note<'p>(&mut self, positions: impl Iterator<Item = &'p Position>) {
         self.open += 1;
         for position in positions {
