@@ -7,6 +7,7 @@
 //! To add a connector: write `connector/<name>.rs`, then add one line to [`CONNECTORS`].
 
 pub mod embedded;
+mod error;
 pub mod file;
 pub mod generator;
 pub mod kafka;
@@ -25,6 +26,8 @@ use crate::config::{OptionSpec, Options};
 use crate::error::{Error, Result};
 use crate::format::Records;
 use crate::time::Millis;
+
+pub use error::TopicError;
 
 /// What `connector = '...'` can name.
 pub const CONNECTORS: &[&dyn Connector] = &[&topic::Topic, &generator::GeneratorConnector, &file::FileConnector];

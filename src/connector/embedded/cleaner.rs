@@ -122,7 +122,7 @@ impl Cleaner {
     /// Looks through the whole file, unless some process did so lately.
     fn look_around(&mut self, db: &Db) -> Result<()> {
         let every = i64::try_from(self.every.as_millis()).unwrap_or(i64::MAX);
-        let lately = |db: &Db| {
+        let lately = |db: &Db| -> Result<bool> {
             let swept: Millis = db.one("SELECT value FROM meta WHERE name = 'swept'", [], |row| row.get(0))?;
             Ok((0..every).contains(&(now() - swept)))
         };

@@ -3,8 +3,8 @@
 use std::path::Path;
 use std::time::Duration;
 
-use crate::connector::Partition;
-use crate::error::{BoxError, ErrorKind, Explain, did_you_mean};
+use crate::connector::{Partition, TopicError};
+use crate::error::{BoxError, ErrorKind, Explain};
 
 /// An error of the embedded broker.
 #[derive(Debug, thiserror::Error)]
@@ -73,66 +73,9 @@ pub enum EmbeddedError {
         /// What SQLite says.
         source: rusqlite::Error,
     },
-    /// Nobody created the topic, or somebody deleted it.
-    #[error("no topic \"{topic}\"")]
-    NoTopic {
-        /// As asked for.
-        topic: String,
-        /// The topics there are.
-        known: Vec<String>,
-    },
-    /// A source's topic was deleted under it.
-    #[error("topic \"{topic}\" was deleted while it was read")]
-    Deleted {
-        /// The topic.
-        topic: String,
-    },
-    /// The topic has fewer partitions.
-    #[error("topic \"{topic}\" has partitions 0 to {last}, not {partition}")]
-    NoPartition {
-        /// The topic.
-        topic: String,
-        /// Its last partition.
-        last: Partition,
-        /// As asked for.
-        partition: Partition,
-    },
-    /// A record is larger than its topic allows.
-    #[error("a record of {size} bytes is too large for topic \"{topic}\", which takes {limit}")]
-    TooLarge {
-        /// The topic.
-        topic: String,
-        /// The record as Kafka counts it: key, value, headers, overhead.
-        size: usize,
-        /// `max.message.bytes`.
-        limit: usize,
-    },
-    /// A compacted topic cannot keep a record without a key.
-    #[error("topic \"{topic}\" is compacted and takes no record without a key")]
-    NoKey {
-        /// The topic.
-        topic: String,
-    },
-    /// A position was asked for that the topic does not hold.
-    #[error("topic \"{topic}\" partition {partition} holds offsets {earliest} to {end}, and {what} {offset}")]
-    OutOfRange {
-        /// The topic.
-        topic: String,
-        /// The partition.
-        partition: Partition,
-        /// Its oldest offset.
-        earliest: i64,
-        /// Its end.
-        end: i64,
-        /// Whose position: `group "vatic-x" committed`, `the query asked for`, `the reader stood at`.
-        what: String,
-        /// The position.
-        offset: i64,
-        /// The group, if it is a committed position.
-        group: Option<String>,
-        /// Whether the query itself named the offset.
-        asked: bool,
-    },
+    /// A topic, a partition or an offset that is not there, or a record that the topic does not take.
+    #[error(transparent)]
+    Topic(#[from] TopicError),
     /// Another process runs the job.
     #[error("job group \"{group}\" is running in process {holder}")]
     GroupHeld {
@@ -217,9 +160,8 @@ impl EmbeddedError {
 impl Explain for EmbeddedError {
     fn kind(&self) -> ErrorKind {
         match self {
-            Self::NoTopic { .. } | Self::NoPartition { .. } | Self::GroupBusy { .. } => ErrorKind::User,
-            Self::OutOfRange { asked: true, .. } => ErrorKind::User,
-            Self::OutOfRange { .. } | Self::TooLarge { .. } | Self::NoKey { .. } => ErrorKind::Data,
+            Self::Topic(error) => error.kind(),
+            Self::GroupBusy { .. } => ErrorKind::User,
             Self::Misuse(_) => ErrorKind::Internal,
             _ => ErrorKind::External,
         }
@@ -227,6 +169,7 @@ impl Explain for EmbeddedError {
 
     fn hint(&self) -> Option<String> {
         Some(match self {
+            Self::Topic(error) => return error.hint(),
             Self::Open { .. } => "Check that the directory can be made and written by this user.".to_owned(),
             Self::NotABroker { .. } => "Name another directory: --broker embedded:DIR.".to_owned(),
             Self::Newer { .. } => "Use the vatic that wrote it, or a newer one.".to_owned(),
@@ -240,36 +183,10 @@ impl Explain for EmbeddedError {
                 "Try again; if it stays so, look for a process that is stopped with the file open.".to_owned()
             }
             Self::Sqlite { .. } => "Check the disk (free space, permissions, health), then try again.".to_owned(),
-            Self::NoTopic { topic, known } => {
-                let create = format!("Create it: vatic topic create {topic}");
-                match crate::error::nearest(topic, known.iter().map(String::as_str)) {
-                    Some(_) => {
-                        let near = did_you_mean(topic, "topics", known.iter().map(String::as_str)).unwrap_or_default();
-                        format!("{near} {create}")
-                    }
-                    None => create,
-                }
-            }
-            Self::TooLarge { limit, .. } => {
-                format!(
-                    "Write smaller records, or to a topic created with --config max.message.bytes=N (more than {limit})."
-                )
-            }
-            Self::NoKey { .. } => "Set a key, or use a topic with cleanup.policy=delete.".to_owned(),
-            Self::OutOfRange { group: Some(group), .. } => {
-                let job = group.strip_prefix("vatic-").unwrap_or(group);
-                format!("Run RESET JOB \"{job}\"; it then begins where scan.startup says.")
-            }
-            Self::OutOfRange { asked: true, earliest, end, .. } => format!("Begin at an offset from {earliest} to {end}."),
-            Self::OutOfRange { .. } => {
-                "Read again from the earliest offset, or keep records longer (retention.ms).".to_owned()
-            }
             Self::GroupHeld { holder, .. } => {
                 format!("Stop process {holder}, or give this job a name of its own: SET job.name = '...'.")
             }
             Self::GroupBusy { .. } => "Stop the job first.".to_owned(),
-            Self::Deleted { .. } => "Create the topic again, then start the query again.".to_owned(),
-            Self::NoPartition { last, .. } => format!("Name partitions from 0 to {last}."),
             Self::Exhausted { .. } => "Go on with a new topic.".to_owned(),
             Self::Fenced { .. } => "Stop one of the two.".to_owned(),
             Self::Forgotten | Self::Cancelled => "Write it again.".to_owned(),

@@ -33,7 +33,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use crate::connector::{Broker, NewTopic, OffsetAt, Position, Sink, SinkSpec, Source, SourceSpec, Topic};
+use crate::connector::{Broker, NewTopic, OffsetAt, Position, Sink, SinkSpec, Source, SourceSpec, Topic, TopicError};
 use crate::error::{Error, Result};
 use group::Member;
 use open::Open;
@@ -137,7 +137,7 @@ impl Broker for Embedded {
             // All ends in one short read: a commit over several partitions is in all of them or in none.
             let rows = db.partitions(&topic)?;
             if rows.len() < usize::try_from(topic.partitions).unwrap_or(0) {
-                return Err(EmbeddedError::Deleted { topic: name }.into());
+                return Err(TopicError::Deleted { topic: name }.into());
             }
             let offset = |(partition, row): (i32, &store::PartitionRow)| match at {
                 OffsetAt::Earliest => Ok(row.earliest),

@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 
-use super::error::EmbeddedError;
 use super::layout::Assembler;
 use super::store::{Db, PIECE_BITS, PartitionRow, Result, base_of, batch_id};
-use crate::connector::Partition;
+use crate::connector::{Partition, TopicError};
 use crate::format::Records;
 use crate::time::Millis;
 
@@ -36,7 +35,7 @@ impl Place {
     /// # Errors
     /// `Deleted`, if its topic is gone.
     pub(super) fn row(&self, db: &Db) -> Result<PartitionRow> {
-        db.partition(self.slot)?.ok_or_else(|| EmbeddedError::Deleted { topic: self.topic.to_string() })
+        db.partition(self.slot)?.ok_or_else(|| TopicError::Deleted { topic: self.topic.to_string() }.into())
     }
 
     /// Reads from offset `from`, up to but without `to`, about `bytes` bytes: at least one batch, except that one record larger
@@ -68,7 +67,7 @@ impl Place {
         let from = *position;
         let row = self.row(db)?;
         if from < row.earliest || from > row.next {
-            return Err(EmbeddedError::OutOfRange {
+            return Err(TopicError::OutOfRange {
                 topic: self.topic.to_string(),
                 partition: self.partition,
                 earliest: row.earliest,
@@ -77,7 +76,8 @@ impl Place {
                 offset: from,
                 group: None,
                 asked: false,
-            });
+            }
+            .into());
         }
         let to = to.min(row.next);
         // The batch that holds `from` may begin before it.

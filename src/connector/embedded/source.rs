@@ -19,7 +19,7 @@ use super::store::{Db, Result, TopicRow};
 use super::watch::lock;
 use super::writer::{fitting, size_of, slot_of};
 use crate::connector::{
-    Assignment, Chunk, Cut, Event, Limit, OffsetAt, Partition, Rows, Source, SourceSpec, Start, TopicSource,
+    Assignment, Chunk, Cut, Event, Limit, OffsetAt, Partition, Rows, Source, SourceSpec, Start, TopicError, TopicSource,
 };
 use crate::format::Records;
 
@@ -173,7 +173,7 @@ fn lanes_of(db: &Db, input: usize, spec: &TopicSource, lanes: &mut Vec<Lane>) ->
 fn begin(db: &Db, spec: &SourceSpec, lanes: &mut [Lane]) -> Result<()> {
     for lane in lanes {
         let row = lane.place.row(db)?;
-        let out_of_range = |what: String, offset: i64, group: Option<String>| EmbeddedError::OutOfRange {
+        let out_of_range = |what: String, offset: i64, group: Option<String>| TopicError::OutOfRange {
             topic: lane.place.topic.to_string(),
             partition: lane.place.partition,
             earliest: row.earliest,
@@ -192,7 +192,7 @@ fn begin(db: &Db, spec: &SourceSpec, lanes: &mut [Lane]) -> Result<()> {
             )?;
             if let Some((position, metadata)) = committed {
                 if !holds.contains(&position) {
-                    return Err(out_of_range(format!("group \"{group}\" committed"), position, Some(group.clone())));
+                    return Err(out_of_range(format!("group \"{group}\" committed"), position, Some(group.clone())).into());
                 }
                 (lane.position, lane.committed) = (position, Some(metadata));
                 continue;
@@ -205,7 +205,7 @@ fn begin(db: &Db, spec: &SourceSpec, lanes: &mut [Lane]) -> Result<()> {
             Some(Start::Offsets(offsets)) => match offsets.get(&lane.place.partition) {
                 None => row.earliest,
                 Some(offset) if holds.contains(offset) => *offset,
-                Some(offset) => return Err(out_of_range("the query asked for".to_owned(), *offset, None)),
+                Some(offset) => return Err(out_of_range("the query asked for".to_owned(), *offset, None).into()),
             },
         };
     }
@@ -393,7 +393,7 @@ impl Reader {
                 _ => &known.insert((&lane.topic, db.partitions(&lane.topic)?)).1,
             };
             let row = rows.iter().find(|row| row.slot == lane.place.slot);
-            ends.push(row.ok_or_else(|| EmbeddedError::Deleted { topic: lane.place.topic.to_string() })?.next);
+            ends.push(row.ok_or_else(|| TopicError::Deleted { topic: lane.place.topic.to_string() })?.next);
         }
         Ok(ends)
     }

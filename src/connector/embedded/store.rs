@@ -23,7 +23,7 @@ use rusqlite::{Connection, OptionalExtension, Params, Row};
 
 use super::config::Policy;
 use super::error::EmbeddedError;
-use crate::connector::Partition;
+use crate::connector::{Partition, TopicError};
 
 /// A result of this module.
 pub(super) type Result<T, E = EmbeddedError> = std::result::Result<T, E>;
@@ -315,7 +315,7 @@ impl Db {
             Some(topic) => Ok(topic),
             None => {
                 let known = self.all("SELECT name FROM topics ORDER BY name", [], |row| row.get(0))?;
-                Err(EmbeddedError::NoTopic { topic: name.to_owned(), known })
+                Err(TopicError::NoTopic { topic: name.to_owned(), known }.into())
             }
         }
     }

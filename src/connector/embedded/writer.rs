@@ -21,7 +21,7 @@ use super::error::EmbeddedError;
 use super::layout;
 use super::shared::Shared;
 use super::store::{Db, MAX_OFFSET, PIECE_BITS, PartitionRow, Result, Settings, TopicRow, batch_id};
-use crate::connector::{Partition, Position};
+use crate::connector::{Partition, Position, TopicError};
 use crate::format::Records;
 use crate::time::{Millis, now};
 
@@ -154,7 +154,7 @@ impl Writer {
     pub(super) fn commit(&mut self, batches: &Batches, given_up: &dyn Fn() -> bool) -> Result<Vec<i64>> {
         let done = match self.try_commit(batches, given_up) {
             // The topic was deleted since we looked, and perhaps made anew.
-            Err(EmbeddedError::Deleted { .. }) => {
+            Err(EmbeddedError::Topic(TopicError::Deleted { .. })) => {
                 self.topics.clear();
                 self.try_commit(batches, given_up)
             }
@@ -193,7 +193,7 @@ impl Writer {
                     Some(at) => at,
                     None => {
                         let row = db.partition(*slot)?;
-                        let row = row.ok_or_else(|| EmbeddedError::Deleted { topic: topic.name.to_string() })?;
+                        let row = row.ok_or_else(|| TopicError::Deleted { topic: topic.name.to_string() })?;
                         touched.push((row, index));
                         touched.len() - 1
                     }
@@ -239,11 +239,8 @@ impl Writer {
 
 /// The slot of a partition.
 pub(super) fn slot_of(topic: &TopicRow, partition: Partition) -> Result<i64> {
-    topic.slot(partition).ok_or_else(|| EmbeddedError::NoPartition {
-        topic: topic.name.to_string(),
-        last: topic.partitions - 1,
-        partition,
-    })
+    let none = || TopicError::NoPartition { topic: topic.name.to_string(), last: topic.partitions - 1, partition };
+    Ok(topic.slot(partition).ok_or_else(none)?)
 }
 
 fn insert(db: &Db, row: &mut PartitionRow, batch: &Batch, topic: &TopicRow, partition: Partition) -> Result<()> {
@@ -354,10 +351,10 @@ pub(super) fn first_above(records: &Records, bytes: usize) -> Option<usize> {
 pub(super) fn check(records: &Records, topic: &TopicRow) -> Result<()> {
     let limit = topic.policy.max_message_bytes;
     if let Some(row) = first_above(records, limit) {
-        return Err(EmbeddedError::TooLarge { topic: topic.name.to_string(), size: record_size(records, row), limit });
+        return Err(TopicError::TooLarge { topic: topic.name.to_string(), size: record_size(records, row), limit }.into());
     }
     if topic.policy.compact && records.keys.null_count() > 0 {
-        return Err(EmbeddedError::NoKey { topic: topic.name.to_string() });
+        return Err(TopicError::NoKey { topic: topic.name.to_string() }.into());
     }
     Ok(())
 }

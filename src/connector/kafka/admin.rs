@@ -15,7 +15,7 @@ use super::ffi::{Client, Entry, Failure, Kind, Outcome, TopicMetadata, lock};
 use super::properties::{self, Properties};
 use super::rights::{Request, Right};
 use super::security;
-use crate::connector::{NewTopic, OffsetAt, Partition, Position, Topic};
+use crate::connector::{NewTopic, OffsetAt, Partition, Position, Topic, TopicError};
 
 type Result<T> = std::result::Result<T, KafkaError>;
 
@@ -372,7 +372,7 @@ impl Admin {
 /// `no topic "x"`, with the topics there are.
 fn no_topic(name: &str, all: &[TopicMetadata]) -> KafkaError {
     let known = all.iter().map(|topic| topic.name.clone()).filter(|name| !INTERNAL.contains(&name.as_str())).collect();
-    KafkaError::NoTopic { topic: name.to_owned(), known }
+    TopicError::NoTopic { topic: name.to_owned(), known }.into()
 }
 
 /// The entries, unless one of them failed.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::admin::{Admin, ranges};
 use super::error::KafkaError;
 use super::source::Place;
-use crate::connector::{Assignment, OffsetAt, Partition, Position, SourceSpec, Start};
+use crate::connector::{Assignment, OffsetAt, Partition, Position, SourceSpec, Start, TopicError};
 
 type Result<T> = std::result::Result<T, KafkaError>;
 
@@ -50,7 +50,7 @@ pub(super) fn begin(admin: &Arc<Admin>, spec: &SourceSpec, known: &[i32], places
         let Some(source) = spec.topics.get(input) else { continue };
         let (earliest, latest) = ranges.get(&(name.0.to_owned(), partition)).copied().unwrap_or_default();
         let holds = earliest..=latest;
-        let out_of_range = |what: String, offset: i64, group: Option<String>| KafkaError::OutOfRange {
+        let out_of_range = |what: String, offset: i64, group: Option<String>| TopicError::OutOfRange {
             topic: name.0.to_owned(),
             partition,
             earliest,
@@ -66,7 +66,7 @@ pub(super) fn begin(admin: &Arc<Admin>, spec: &SourceSpec, known: &[i32], places
             (Some(position), _) if holds.contains(&position.offset) => position.offset,
             (Some(position), _) => {
                 let group = spec.group.clone().unwrap_or_default();
-                return Err(out_of_range(format!("group \"{group}\" committed"), position.offset, Some(group)));
+                return Err(out_of_range(format!("group \"{group}\" committed"), position.offset, Some(group)).into());
             }
             // A partition that was added since has nothing older than the query.
             (None, _) if is_new => earliest,
@@ -76,7 +76,7 @@ pub(super) fn begin(admin: &Arc<Admin>, spec: &SourceSpec, known: &[i32], places
             (None, Start::Offsets(offsets)) => match offsets.get(&partition) {
                 None => earliest,
                 Some(offset) if holds.contains(offset) => *offset,
-                Some(offset) => return Err(out_of_range("the query asked for".to_owned(), *offset, None)),
+                Some(offset) => return Err(out_of_range("the query asked for".to_owned(), *offset, None).into()),
             },
         };
         begin.places.push(Assignment { input, partition, offset, committed: found.map(|p| p.metadata.clone()) });

@@ -4,8 +4,8 @@ use rdkafka::types::RDKafkaErrorCode as Code;
 
 use super::ffi::Failure;
 use super::rights::{Request, Right};
-use crate::connector::Partition;
-use crate::error::{ErrorKind, Explain, did_you_mean, nearest};
+use crate::connector::{Partition, TopicError};
+use crate::error::{ErrorKind, Explain, nearest};
 
 /// An error of the Kafka connector.
 #[derive(Debug, thiserror::Error)]
@@ -107,66 +107,9 @@ pub enum KafkaError {
         /// What the broker says.
         reason: String,
     },
-    /// Nobody created the topic, or somebody deleted it.
-    #[error("no topic \"{topic}\"")]
-    NoTopic {
-        /// As asked for.
-        topic: String,
-        /// The topics there are.
-        known: Vec<String>,
-    },
-    /// A source's topic was deleted under it.
-    #[error("topic \"{topic}\" was deleted while it was read")]
-    Deleted {
-        /// The topic.
-        topic: String,
-    },
-    /// The topic has fewer partitions.
-    #[error("topic \"{topic}\" has partitions 0 to {last}, not {partition}")]
-    NoPartition {
-        /// The topic.
-        topic: String,
-        /// Its last partition.
-        last: Partition,
-        /// As asked for.
-        partition: Partition,
-    },
-    /// A record is larger than its topic allows.
-    #[error("a record of {size} bytes is too large for topic \"{topic}\", which takes {limit}")]
-    TooLarge {
-        /// The topic.
-        topic: String,
-        /// The record as Kafka counts it: key, value, headers, overhead.
-        size: usize,
-        /// `max.message.bytes`.
-        limit: usize,
-    },
-    /// A compacted topic cannot keep a record without a key.
-    #[error("topic \"{topic}\" is compacted and takes no record without a key")]
-    NoKey {
-        /// The topic.
-        topic: String,
-    },
-    /// A position was asked for that the topic does not hold.
-    #[error("topic \"{topic}\" partition {partition} holds offsets {earliest} to {end}, and {what} {offset}")]
-    OutOfRange {
-        /// The topic.
-        topic: String,
-        /// The partition.
-        partition: Partition,
-        /// Its oldest offset.
-        earliest: i64,
-        /// Its end.
-        end: i64,
-        /// Whose position: `group "vatic-x" committed`, `the query asked for`, `the reader stood at`.
-        what: String,
-        /// The position.
-        offset: i64,
-        /// The group, if it is a committed position.
-        group: Option<String>,
-        /// Whether the query itself named the offset.
-        asked: bool,
-    },
+    /// A topic, a partition or an offset that is not there, or a record that the topic does not take.
+    #[error(transparent)]
+    Topic(#[from] TopicError),
     /// The group's offsets are in use.
     #[error("job group \"{group}\" cannot be reset while a process runs it")]
     GroupBusy {
@@ -244,11 +187,9 @@ impl Explain for KafkaError {
             | Self::OwnProperty { .. }
             | Self::BadProperty { .. }
             | Self::BadTopic { .. }
-            | Self::NoTopic { .. }
-            | Self::NoPartition { .. }
             | Self::GroupBusy { .. } => ErrorKind::User,
-            Self::OutOfRange { asked: true, .. } => ErrorKind::User,
-            Self::OutOfRange { .. } | Self::TooLarge { .. } | Self::NoKey { .. } | Self::Rejected { .. } => ErrorKind::Data,
+            Self::Topic(error) => error.kind(),
+            Self::Rejected { .. } => ErrorKind::Data,
             Self::Misuse(_) => ErrorKind::Internal,
             _ => ErrorKind::External,
         }
@@ -279,6 +220,7 @@ impl Explain for KafkaError {
 
     fn hint(&self) -> Option<String> {
         Some(match self {
+            Self::Topic(error) => return error.hint(),
             Self::Rejected { .. } => "Compare the topic's settings (vatic topic describe) with what is written.".to_owned(),
             Self::Unreachable { .. } => {
                 "Check the address, and that the broker runs and can be reached from here.".to_owned()
@@ -313,35 +255,6 @@ impl Explain for KafkaError {
             }
             Self::Forbidden { .. } => "Grant the right with kafka-acls, or use other credentials.".to_owned(),
             Self::BadTopic { .. } => "Correct the name or the setting.".to_owned(),
-            Self::NoTopic { topic, known } => {
-                let create = format!("Create it: vatic topic create {topic}");
-                match nearest(topic, known.iter().map(String::as_str)) {
-                    Some(_) => {
-                        let near = did_you_mean(topic, "topics", known.iter().map(String::as_str)).unwrap_or_default();
-                        format!("{near} {create}")
-                    }
-                    None => create,
-                }
-            }
-            Self::Deleted { .. } => {
-                "Create the topic again and start the query again; RESET JOB forgets a job's positions in the old one."
-                    .to_owned()
-            }
-            Self::NoPartition { last, .. } => format!("Name partitions from 0 to {last}."),
-            Self::TooLarge { limit, .. } => {
-                format!(
-                    "Write smaller records, or to a topic created with --config max.message.bytes=N (more than {limit})."
-                )
-            }
-            Self::NoKey { .. } => "Set a key, or use a topic with cleanup.policy=delete.".to_owned(),
-            Self::OutOfRange { group: Some(group), .. } => {
-                let job = group.strip_prefix("vatic-").unwrap_or(group);
-                format!("Run RESET JOB \"{job}\"; it then begins where scan.startup says.")
-            }
-            Self::OutOfRange { asked: true, earliest, end, .. } => format!("Begin at an offset from {earliest} to {end}."),
-            Self::OutOfRange { .. } => {
-                "Read again from the earliest offset, or keep records longer (retention.ms).".to_owned()
-            }
             Self::GroupBusy { .. } => "Stop the job first, in every process that runs it.".to_owned(),
             Self::Fenced { .. } => "Stop one of the two.".to_owned(),
             Self::Failed { .. } | Self::Commit { .. } | Self::NotOurs { .. } | Self::Start(_) => return None,

@@ -40,7 +40,7 @@ use self::reader::Reader;
 use self::rights::Right;
 use self::sink::KafkaSink;
 use self::source::{KafkaSource, Leavers, Leaving, Shared, State};
-use super::{Broker, NewTopic, OffsetAt, Partition, Position, Sink, SinkSpec, Source, SourceSpec, Start, Topic};
+use super::{Broker, NewTopic, OffsetAt, Partition, Position, Sink, SinkSpec, Source, SourceSpec, Start, Topic, TopicError};
 use crate::config::Options;
 use crate::error::Result;
 
@@ -140,7 +140,7 @@ impl Broker for Kafka {
             for topic in topics.iter().filter(|topic| positions::is_topic(topic)) {
                 match admin.partitions(topic) {
                     Ok(partitions) => names.extend((0..partitions).map(|partition| (topic.as_str(), partition))),
-                    Err(KafkaError::NoTopic { .. }) => {}
+                    Err(KafkaError::Topic(TopicError::NoTopic { .. })) => {}
                     Err(error) => return Err(error),
                 }
             }
@@ -193,7 +193,7 @@ fn open_source(admin: &Arc<Admin>, spec: SourceSpec, leavers: Leavers) -> std::r
     let (mut known, mut places) = (Vec::new(), Vec::new());
     for (input, topic) in spec.topics.iter().enumerate() {
         let partitions = admin.partitions(&topic.topic)?;
-        let outside = |partition: Partition| KafkaError::NoPartition {
+        let outside = |partition: Partition| TopicError::NoPartition {
             topic: topic.topic.to_string(),
             last: partitions - 1,
             partition,
@@ -204,7 +204,7 @@ fn open_source(admin: &Arc<Admin>, spec: SourceSpec, leavers: Leavers) -> std::r
         };
         let wanted = topic.partitions.clone().unwrap_or_else(|| (0..partitions).collect());
         if let Some(bad) = wanted.iter().chain(&named).find(|partition| !(0..partitions).contains(*partition)) {
-            return Err(outside(*bad));
+            return Err(outside(*bad).into());
         }
         let ends = topic.ends.as_ref().map_or(usize::MAX, Vec::len);
         if let Some(bad) = wanted.iter().find(|partition| usize::try_from(**partition).is_ok_and(|p| p >= ends)) {

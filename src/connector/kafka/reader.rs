@@ -20,7 +20,7 @@ use super::ffi::{Batch, Client, Entry, Failure, Message, Queue, Rebalance, lock}
 use super::rights::Right;
 use super::security;
 use super::source::{Lane, Place, Shared, singly};
-use crate::connector::{Event, SourceSpec};
+use crate::connector::{Event, SourceSpec, TopicError};
 use crate::format::RecordsBuilder;
 
 type Result<T> = std::result::Result<T, KafkaError>;
@@ -419,7 +419,7 @@ impl Reader {
                     // A leader that lags behind after an election says so for a moment; we stay where we are.
                     return self.again(place);
                 }
-                Err(KafkaError::OutOfRange {
+                Err(TopicError::OutOfRange {
                     topic,
                     partition: message.partition(),
                     earliest,
@@ -428,12 +428,13 @@ impl Reader {
                     offset,
                     group: self.spec.group.clone(),
                     asked: false,
-                })
+                }
+                .into())
             }
             Code::UnknownTopicOrPartition | Code::UnknownTopic | Code::UnknownPartition => {
                 // After an election the metadata may be behind; a deleted topic stays away.
                 if !topic.is_empty() && self.admin.topic(&topic)?.is_none() {
-                    return Err(KafkaError::Deleted { topic });
+                    return Err(TopicError::Deleted { topic }.into());
                 }
                 Ok(())
             }
@@ -525,7 +526,7 @@ impl Reader {
             // librdkafka may go on asking for a deleted topic for ever.
             let partitions = match self.admin.glance(&topic.topic) {
                 Ok(Some(partitions)) => partitions,
-                Ok(None) => return Err(KafkaError::Deleted { topic: topic.topic.to_string() }),
+                Ok(None) => return Err(TopicError::Deleted { topic: topic.topic.to_string() }.into()),
                 Err(_) => return Ok(()), // the broker is away; it is asked again later
             };
             if topic.ends.is_some() || topic.partitions.is_some() {

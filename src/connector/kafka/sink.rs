@@ -26,7 +26,7 @@ use super::properties::{self, Properties};
 use super::rights::Right;
 use super::source::{Leavers, Member};
 use super::{instance, positions, security};
-use crate::connector::{Commit, Committed, Delivery, Output, Position, Sink, SinkSpec};
+use crate::connector::{Commit, Committed, Delivery, Output, Position, Sink, SinkSpec, TopicError};
 use crate::error::Result;
 use crate::format::Records;
 
@@ -491,7 +491,7 @@ impl Writer {
         if self.topics.get(topic).is_none_or(|known| *partition >= known.partitions) {
             let found = match self.admin.need_topic(topic) {
                 // It was there when the job began: whoever makes the job anew finds out what that means.
-                Err(gone @ KafkaError::NoTopic { .. }) if self.group.is_some() => {
+                Err(gone @ KafkaError::Topic(TopicError::NoTopic { .. })) if self.group.is_some() => {
                     return Err(KafkaError::Commit { address: self.admin.address.clone(), reason: gone.to_string() });
                 }
                 found => found?,
@@ -510,13 +510,13 @@ impl Writer {
         let Some(known) = self.topics.get(topic) else { return Ok(()) };
         if !(0..known.partitions).contains(partition) {
             let (topic, last) = (topic.to_string(), known.partitions - 1);
-            return Err(KafkaError::NoPartition { topic, last, partition: *partition });
+            return Err(TopicError::NoPartition { topic, last, partition: *partition }.into());
         }
         if let Some(size) = above(records, known.limit) {
-            return Err(KafkaError::TooLarge { topic: topic.to_string(), size, limit: known.limit });
+            return Err(TopicError::TooLarge { topic: topic.to_string(), size, limit: known.limit }.into());
         }
         if known.compacted && records.keys.null_count() > 0 {
-            return Err(KafkaError::NoKey { topic: topic.to_string() });
+            return Err(TopicError::NoKey { topic: topic.to_string() }.into());
         }
         Ok(())
     }
