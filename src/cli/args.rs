@@ -62,6 +62,9 @@ pub struct Global {
     /// Any librdkafka property, as -X security.protocol=SSL; may be repeated.
     #[arg(short = 'X', global = true, value_name = "KEY=VALUE", value_parser = parse_property)]
     pub properties: Vec<(String, String)>,
+    /// A file of such properties, one key=value per line: the place for passwords. -X counts more.
+    #[arg(long = "properties", global = true, env = "VATIC_PROPERTIES", value_name = "FILE")]
+    pub properties_file: Option<PathBuf>,
     /// Statements to run first, in every session.
     #[arg(long, global = true, value_name = "FILE")]
     pub init: Option<PathBuf>,
@@ -431,7 +434,7 @@ fn is_address(text: &str) -> bool {
     text.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port > 0))
 }
 
-fn parse_property(text: &str) -> Result<(String, String), String> {
+pub(super) fn parse_property(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((key, value)) if !key.trim().is_empty() => Ok((key.trim().to_owned(), value.to_owned())),
         _ => Err("write key=value".to_owned()),

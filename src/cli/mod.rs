@@ -17,6 +17,7 @@ mod errors;
 mod inspect;
 mod output;
 mod produce;
+mod properties;
 mod publish;
 mod render;
 mod run;
@@ -119,11 +120,14 @@ fn start(cli: Cli, ui: &Arc<Ui>) -> Result<ExitCode> {
         let written = out.write(&script).and_then(|()| out.flush());
         return Ok(written.map_or_else(|error| conclude(ui, None, &error), |()| ExitCode::SUCCESS));
     }
+    let mut given = cli.global.properties_file.as_deref().map_or_else(|| Ok(Vec::new()), properties::read)?;
+    // Of a property that is given twice the last one counts.
+    given.extend(cli.global.properties);
     let cx = Context {
         broker_named: cli.global.broker_named,
         config: EngineConfig {
             broker: cli.global.broker,
-            properties: cli.global.properties.into_iter().collect(),
+            properties: given.into_iter().collect(),
             sandbox: Sandbox::this_program(),
         },
         ui: Arc::clone(ui),

@@ -75,12 +75,17 @@ impl Secured {
         ended
     }
 
-    /// The same as a user with SCRAM-SHA-512.
+    /// The same as a user with SCRAM-SHA-512, whose password stands in a file.
     fn as_user(&self, place: &Place, user: &str, args: &[&str]) -> Ended {
-        let (ca, user, password) =
-            (self.certificate("broker.pem"), format!("sasl.username={user}"), format!("sasl.password={user}s-secret"));
-        let properties = ["security.protocol=SASL_SSL", "sasl.mechanism=SCRAM-SHA-512", &ca, &user, &password];
-        self.vatic(place, &self.listener, &properties, args)
+        let ca = self.certificate("broker.pem");
+        place.file(
+            "client.properties",
+            format!(
+                "# as Kafka's own tools take it\nsecurity.protocol=SASL_SSL\nsasl.mechanism=SCRAM-SHA-512\n{ca}\n\
+                 sasl.username = {user}\nsasl.password={user}s-secret\n"
+            ),
+        );
+        self.vatic(place, &self.listener, &[], &[&["--properties", "client.properties"], args].concat())
     }
 }
 
