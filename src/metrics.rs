@@ -14,8 +14,10 @@ pub struct JobMetrics {
     rows_out: AtomicU64,
     epochs: AtomicU64,
     commits: AtomicU64,
-    /// When the commit that is on its way began.
-    committing: Mutex<Option<Instant>>,
+    /// When the commit that is on its way began, and what had been counted by then.
+    committing: Mutex<Option<(Instant, Rows)>>,
+    /// What had been counted when the last commit that was made began.
+    committed: Mutex<Rows>,
     bad: Mutex<BTreeMap<&'static str, u64>>,
     dead_letters: AtomicU64,
     /// `None` only if the histogram's constant bounds were refused.
@@ -32,6 +34,7 @@ impl Default for JobMetrics {
             epochs: AtomicU64::new(0),
             commits: AtomicU64::new(0),
             committing: Mutex::default(),
+            committed: Mutex::default(),
             bad: Mutex::default(),
             dead_letters: AtomicU64::new(0),
             // Microseconds from 1 to a minute, to two digits; longer ones count as a minute.
@@ -40,6 +43,14 @@ impl Default for JobMetrics {
             models: Mutex::default(),
         }
     }
+}
+
+/// What an attempt of a job counts that another one counts again, unless it was committed.
+#[derive(Debug, Clone, Default)]
+struct Rows {
+    read: u64,
+    written: u64,
+    bad: BTreeMap<&'static str, u64>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
@@ -102,17 +113,21 @@ impl JobMetrics {
     }
     /// Notes that a commit is on its way.
     pub fn commit_begins(&self) {
-        *lock(&self.committing) = Some(Instant::now());
+        let bad = lock(&self.bad).clone();
+        let rows = Rows { read: self.rows_in.load(Relaxed), written: self.rows_out.load(Relaxed), bad };
+        *lock(&self.committing) = Some((Instant::now(), rows));
     }
     /// Notes that the commit on its way has ended, and counts it if it was made.
     pub fn commit_ends(&self, made: bool) {
-        *lock(&self.committing) = None;
+        if let Some((_, rows)) = lock(&self.committing).take().filter(|_| made) {
+            *lock(&self.committed) = rows;
+        }
         self.commits.fetch_add(u64::from(made), Relaxed);
     }
     /// How long the commit on its way has had no answer; `None` if there is none.
     #[must_use]
     pub fn commit_waits(&self) -> Option<Duration> {
-        lock(&self.committing).map(|began| began.elapsed())
+        lock(&self.committing).as_ref().map(|(began, _)| began.elapsed())
     }
     /// Notes how far a partition (source, topic, partition) is behind its end.
     pub fn lag(&self, partition: (usize, usize, i32), records: u64) {
@@ -122,9 +137,13 @@ impl JobMetrics {
     pub fn let_go(&self, partition: (usize, usize, i32)) {
         lock(&self.lag).remove(&partition);
     }
-    /// Forgets all partitions: a new attempt begins with none.
-    pub fn let_all_go(&self) {
+    /// A new attempt begins: without partitions, and it will count once more what the last one did not commit.
+    pub fn begin_again(&self) {
         lock(&self.lag).clear();
+        let rows = lock(&self.committed).clone();
+        self.rows_in.store(rows.read, Relaxed);
+        self.rows_out.store(rows.written, Relaxed);
+        *lock(&self.bad) = rows.bad;
     }
     /// Notes the versions that an epoch used.
     pub fn models<'a>(&self, used: impl IntoIterator<Item = (&'a String, &'a u64)>) {
@@ -153,5 +172,30 @@ impl JobMetrics {
             lag: (!lag.is_empty()).then(|| lag.values().sum()),
             models: lock(&self.models).clone(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_not_committed_is_not_counted_twice() {
+        let metrics = JobMetrics::default();
+        let epoch = |rows| {
+            metrics.epoch(rows, rows, Duration::from_millis(1));
+            metrics.bad("decode", 1);
+        };
+        let counted = || (metrics.counts().rows_in, metrics.counts().rows_out, metrics.counts().bad.clone());
+        epoch(10);
+        metrics.commit_begins();
+        epoch(5);
+        metrics.commit_ends(true);
+        epoch(7);
+        metrics.commit_begins();
+        metrics.commit_ends(false);
+        assert_eq!(counted(), (22, 22, BTreeMap::from([("decode", 3)])));
+        metrics.begin_again();
+        assert_eq!(counted(), (10, 10, BTreeMap::from([("decode", 1)])));
     }
 }

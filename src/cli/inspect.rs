@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::args::InspectArgs;
 use super::output::Output;
-use super::{Context, read_file};
+use super::{Context, read_model};
 use crate::error::{Error, ErrorKind, Explain, Result};
 use crate::model::descriptor::{hex, sha256};
 use crate::model::inspect::{Facts, rows_per_second};
@@ -22,7 +22,7 @@ const TIME: Duration = Duration::from_millis(200);
 /// # Errors
 /// `Data` if the file cannot be used, behind what is known of it; `User` if there is no such file.
 pub(crate) async fn inspect(cx: &Context, args: &InspectArgs) -> Result<()> {
-    let bytes = read_file(&args.model).await?;
+    let bytes = read_model(&args.model).await?;
     let file = args.model.display().to_string();
     let (batches, loader) = (args.batch.clone(), cx.loader());
     let work = tokio::task::spawn_blocking(move || Report::new(file, &bytes, &batches, &loader));

@@ -36,6 +36,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::CommandFactory;
+use tokio::io::AsyncReadExt;
 use tokio::runtime::Runtime;
 
 use args::{Cli, Command};
@@ -43,7 +44,7 @@ use output::Output;
 use signals::Signals;
 use ui::Ui;
 
-use crate::engine::{Engine, EngineConfig};
+use crate::engine::{Engine, EngineConfig, MAX_MODEL_BYTES};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::registry::Settings;
 use crate::model::{Loader, Sandbox, sandbox};
@@ -181,6 +182,20 @@ fn conclude(ui: &Ui, signals: Option<&Signals>, error: &Error) -> ExitCode {
 /// Reads a file that was named on the command line.
 async fn read_file(path: &Path) -> Result<Vec<u8>> {
     tokio::fs::read(path).await.map_err(|e| unreadable(path, e))
+}
+
+/// Reads a model file that was named on the command line; not more of it than a model may have.
+async fn read_model(path: &Path) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let most = MAX_MODEL_BYTES as u64;
+    let read = async { tokio::fs::File::open(path).await?.take(most + 1).read_to_end(&mut bytes).await };
+    match read.await.map_err(|e| unreadable(path, e))? {
+        length if length > MAX_MODEL_BYTES => {
+            let error = Error::data(format!("file \"{}\" is larger than a model may be: {most} bytes", path.display()));
+            Err(error.hint("Check that it is the model's file; a model of that size has to be made smaller."))
+        }
+        _ => Ok(bytes),
+    }
 }
 
 fn unreadable(path: &Path, error: std::io::Error) -> Error {

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::args::PublishArgs;
 use super::output::Output;
-use super::{Context, read_file};
+use super::{Context, read_model};
 use crate::engine::PublishOptions;
 use crate::error::Result;
 
@@ -13,7 +13,7 @@ use crate::error::Result;
 /// # Errors
 /// `Data` if the file cannot be used and `--force` is not given; `User` for a bad name; `External` from the broker.
 pub(crate) async fn publish(cx: &Context, args: &PublishArgs) -> Result<()> {
-    let bytes = read_file(&args.file).await?;
+    let bytes = read_model(&args.file).await?;
     let options = PublishOptions { force: args.force, description: args.description.clone() };
     let it = cx.engine().await?.publish(&args.topic, &args.name, bytes.into(), &options).await?;
     let (name, version, format, size, sha256, offset) = (&it.name, it.version, &it.format, it.size, &it.sha256, it.offset);

@@ -161,6 +161,11 @@ pub trait Broker: Debug + Send + Sync + 'static {
     /// `External` if another process holds the group and the broker cannot share it (naming the process's id);
     /// `User` if a topic is missing, or a start lies outside what the topic still holds.
     async fn source(&self, spec: SourceSpec) -> Result<Box<dyn Source>>;
+    /// The topic of one partition whose reader, among a job's processes, reads what they cannot share: files and generators. `None`
+    /// where a job has one process at a time.
+    async fn lease(&self) -> Result<Option<String>> {
+        Ok(None)
+    }
     /// Opens a sink. One with a `group` fences every older sink of that group.
     async fn sink(&self, spec: SinkSpec) -> Result<Box<dyn Sink>>;
 }
@@ -217,6 +222,8 @@ pub trait Source: Debug + Send {
     ///
     /// # Errors
     /// `External` when the broker is lost for good; `Data` when a position lies outside what the topic holds (never a silent reset).
+    ///
+    /// A member of a group may be asked on after [`Event::Finished`], which it says once: partitions still come and go.
     async fn next(&mut self, limit: Limit) -> Result<Event>;
     /// Says that what [`Event::Revoked`] named is committed, and lets it go.
     async fn release(&mut self) -> Result<()> {
@@ -233,7 +240,7 @@ pub enum Event {
     Revoked(Vec<(usize, Partition)>),
     /// Partitions that another member has already: throw away what is in flight.
     Lost(Vec<(usize, Partition)>),
-    /// Records.
+    /// Records; none, if only the membership changed.
     Cut(Cut),
     /// Every partition has reached its end; nothing more will come.
     Finished,

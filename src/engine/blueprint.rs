@@ -58,6 +58,8 @@ pub struct Blueprint {
     pub max_rows: usize,
     /// Where each topic ends, if the job stops there.
     pub ends: Option<Vec<(Arc<str>, Vec<i64>)>>,
+    /// Where each topic began at the job's first start, if nothing was committed.
+    pub begins: Vec<(Arc<str>, Vec<i64>)>,
     /// The query's fingerprint.
     pub fingerprint: String,
     /// Its counters, which go on counting.
@@ -118,7 +120,9 @@ impl Blueprint {
             unset: OffsetAt::Earliest,
             until_end: self.ends.is_some(),
             ends: self.ends.clone().unwrap_or_default(),
+            begins: self.begins.clone(),
             budget: share_budget(self.budget, 0).0,
+            notices: self.notices.clone(),
         };
         self.driver(inputs.open(&self.broker).await?).await
     }

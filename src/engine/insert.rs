@@ -124,7 +124,9 @@ impl Session {
             unset: OffsetAt::Earliest,
             until_end: self.until_end != UntilEnd::No,
             ends: Vec::new(),
+            begins: Vec::new(),
             budget: share_budget(settings.memory_budget, 0).0,
+            notices: self.engine().notices().clone(),
         };
         let opened = inputs.open(&broker).await?;
         let topic = self.target_topic(&kafka).await?;
@@ -163,6 +165,7 @@ impl Session {
             budget: settings.memory_budget,
             max_rows: settings.epoch_max_rows,
             ends: (self.until_end != UntilEnd::No).then(|| opened.ends.clone()),
+            begins: opened.begins.clone(),
             fingerprint,
             metrics: Arc::clone(&metrics),
             stop: stopped,
@@ -264,7 +267,9 @@ pub(super) async fn ensure_dead_letters(broker: &Arc<dyn Broker>) -> Result<Topi
 /// The properties of a writing client; one that is given as `kafka.*` comes before the option of the same meaning.
 fn client_properties(kafka: &KafkaOptions) -> Options {
     let mut properties = Options::default();
-    properties.set("compression.type", kafka.compression);
+    if let Some(compression) = kafka.compression {
+        properties.set("compression.type", compression);
+    }
     for (name, value) in kafka.properties.iter() {
         properties.set(name, value);
     }

@@ -1,10 +1,16 @@
-//! What is kept an eye on while a job runs, beside its loop.   a commit without an answer ─► notice; the target's partitions ─► writers
+//! What is kept an eye on while a job runs, beside its loop.
+//!
+//! ```text
+//! a commit without an answer, a version of a model that goes live or cannot ─► notice;   the target's partitions ─► writers
+//! ```
 //!
 //! The loop itself cannot tell: while a broker is silent it waits. What it waits for shows in [`JobStatus`](super::JobStatus) after
 //! [`SHOWN`]; whoever has no status line before the eyes gets a notice after [`TOLD`], and another one when it is over.
 
 use std::convert::Infallible;
 use std::time::Duration;
+
+use tokio::sync::broadcast::error::RecvError;
 
 use crate::metrics::JobMetrics;
 
@@ -26,6 +32,7 @@ pub(super) async fn keep(blueprint: &Blueprint) -> Infallible {
     tokio::select! {
         never = waiting => never,
         never = follow_growth(blueprint) => never,
+        never = tell_of_models(blueprint) => never,
     }
 }
 
@@ -55,6 +62,30 @@ async fn tell_of_waiting(job: &str, metrics: &JobMetrics, notices: &Notices) -> 
                 told = None;
             }
             _ => {}
+        }
+    }
+}
+
+/// Says which versions of the job's models go live, and which cannot.
+async fn tell_of_models(blueprint: &Blueprint) -> Infallible {
+    let Some(registry) = &blueprint.registry else { return std::future::pending().await };
+    let mut changes = registry.changes();
+    loop {
+        let change = match changes.recv().await {
+            Ok(change) => change,
+            Err(RecvError::Lagged(_)) => continue,
+            Err(RecvError::Closed) => return std::future::pending().await,
+        };
+        if !blueprint.needs.contains(&*change.name) {
+            continue;
+        }
+        let (job, name, version) = (&blueprint.name, &change.name, change.version);
+        match change.error {
+            None => blueprint.notices.info(format!("job \"{job}\": model \"{name}\" goes on as version {version}")),
+            Some(why) => blueprint.notices.warning(format!(
+                "job \"{job}\": version {version} of model \"{name}\" is not used ({}): {why}",
+                change.status.as_str()
+            )),
         }
     }
 }

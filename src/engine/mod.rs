@@ -10,6 +10,7 @@ mod blueprint;
 mod explain;
 mod insert;
 pub mod job;
+mod leased;
 mod lookout;
 pub mod models;
 mod notices;
@@ -37,7 +38,7 @@ use crate::model::Sandbox;
 use crate::model::registry::Settings;
 
 pub use job::{EpochHook, Job, JobStatus};
-pub use models::{Models, PublishOptions, Published};
+pub use models::{MAX_MODEL_BYTES, Models, PublishOptions, Published};
 pub use notices::{Level, Notice, Notices};
 pub use query::Rows;
 pub use session::{Outcome, Session, UntilEnd};

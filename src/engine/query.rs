@@ -120,7 +120,9 @@ impl Session {
             unset: OffsetAt::Latest,
             until_end: false,
             ends: Vec::new(),
+            begins: Vec::new(),
             budget: share_budget(settings.memory_budget, 0).0,
+            notices: self.engine().notices().clone(),
         };
         let opened = inputs.open(self.engine().broker()).await?;
         let uses = super::plan::uses(planned.registry.as_ref(), &planned.logical)?;

@@ -8,16 +8,20 @@ use std::sync::Arc;
 
 use datafusion::execution::TaskContext;
 use datafusion::physical_plan::ExecutionPlan;
+use futures::FutureExt;
+use tokio::sync::watch;
 
 use crate::config::Options;
-use crate::connector::{Broker, Limit, OffsetAt, Position, SourceSpec, Start, TopicSource};
+use crate::connector::{Broker, Limit, OffsetAt, Position, Source, SourceSpec, Start, TopicSource};
 use crate::error::{Error, Result};
 use crate::sql::TableOptions;
 use crate::sql::table::{Leaf, instantiate};
-use crate::stream::driver::Input;
+use crate::stream::driver::{Input, Lease};
 use crate::stream::lane::{Lane, Policy};
 use crate::stream::write::{TopicWriter, WriteSpec};
 
+use super::leased::Leased;
+use super::notices::Notices;
 use super::tables::{Table, endless, existing};
 
 /// A query's inputs, before they are opened.
@@ -32,8 +36,12 @@ pub struct Inputs {
     pub until_end: bool,
     /// The ends to stop at, where they were taken before: those of a job's first start, not of its next attempt.
     pub ends: Vec<(Arc<str>, Vec<i64>)>,
+    /// Where each topic began then: what has no committed offsets yet begins there again, and not at a later "latest".
+    pub begins: Vec<(Arc<str>, Vec<i64>)>,
     /// How many bytes may wait, read ahead.
     pub budget: usize,
+    /// The ear.
+    pub notices: Notices,
 }
 
 /// A table that has a source of its own, with the leaves that read it: together, so that it has one position.
@@ -125,7 +133,13 @@ impl Inputs {
             };
             partitions = partitions.max(ends.len());
             let name: Arc<str> = topic.name.as_str().into();
-            let wanted = table.start(self.unset.clone());
+            let known = self.begins.iter().find(|(name, _)| **name == *topic.name);
+            let wanted = match (table.start(self.unset.clone()), known) {
+                (Start::At(OffsetAt::Latest), Some((_, begin))) => {
+                    Start::Offsets((0..).zip(begin.iter().copied()).collect())
+                }
+                (wanted, _) => wanted,
+            };
             let begin = match &wanted {
                 Start::At(OffsetAt::Latest) => ends.clone(),
                 Start::At(at) => broker.offsets(&topic.name, at.clone()).await?,
@@ -148,14 +162,26 @@ impl Inputs {
             topics.push(TopicSource { topic: name, start, ends: self.until_end.then_some(ends), partitions: None });
             feeds.push(vec![leaf]);
         }
+        let anchored: Vec<bool> = starts.iter().map(|(_, start)| matches!(start, Start::At(OffsetAt::Latest))).collect();
+        let leased = self.group.is_some() && !others.is_empty();
+        let lease = if leased { broker.lease().await? } else { None }.map(|name| {
+            // Nothing of it is wanted but the right to read it.
+            let (start, ends) = (Start::At(OffsetAt::Earliest), Some(vec![0]));
+            topics.push(TopicSource { topic: name.as_str().into(), start, ends, partitions: None });
+            feeds.push(Vec::new());
+            Lease { topic: topics.len() - 1, gate: watch::Sender::new(false) }
+        });
+        let gate = lease.as_ref().map(|lease| lease.gate.subscribe());
         let names: Vec<Arc<str>> = topics.iter().map(|t| Arc::clone(&t.topic)).collect();
-        let committed = self.committed(broker, &others).await?;
         let mut inputs = Vec::new();
         if !topics.is_empty() || self.group.is_some() {
             let spec = SourceSpec { topics, group: self.group.clone(), budget: self.budget, properties: properties.all() };
             let finished = spec.topics.is_empty();
-            inputs.push(Input { source: broker.source(spec).await?, topics: names, feeds, committed: None, finished });
+            let source = broker.source(spec).await?;
+            inputs.push(Input { source, topics: names, feeds, committed: None, finished, anchored, lease });
         }
+        // Not before the job's place is taken: until then another process may move them.
+        let committed = if gate.is_some() { Vec::new() } else { self.committed(broker, &others).await? };
         for Other { table, name, leaves } in others {
             if let TableOptions::Generator(generator) = &table.options
                 && generator.rows.is_none()
@@ -164,9 +190,22 @@ impl Inputs {
                 return Err(endless(&table.definition.name));
             }
             let position = committed.iter().find(|p| p.topic == name);
-            let source = table.own_source(position.map_or(0, |p| p.offset))?;
             let committed = position.map(|p| p.metadata.clone());
-            inputs.push(Input { source, topics: vec![name], feeds: vec![leaves], committed, finished: false });
+            let source = match (&gate, &self.group) {
+                (Some(gate), Some(group)) => {
+                    let (broker, group, table, name) =
+                        (Arc::clone(broker), group.clone(), Arc::clone(table), Arc::clone(&name));
+                    let (shown, notices) = (table.definition.name.clone(), self.notices.clone());
+                    let open = move || {
+                        let (broker, group, table) = (Arc::clone(&broker), group.clone(), Arc::clone(&table));
+                        own_source(broker, group, table, name.to_string()).boxed()
+                    };
+                    Box::new(Leased::new(gate.clone(), shown, notices, open))
+                }
+                _ => table.own_source(position.map_or(0, |p| p.offset))?,
+            };
+            let (topics, feeds, anchored) = (vec![name], vec![leaves], Vec::new());
+            inputs.push(Input { source, topics, feeds, committed, finished: false, anchored, lease: None });
         }
         Ok(Opened { inputs, partitions, starts, begins, ends: ends_seen })
     }
@@ -177,6 +216,18 @@ impl Inputs {
         let names: Vec<String> = others.iter().map(|other| other.name.to_string()).collect();
         broker.positions(group, &names).await
     }
+}
+
+/// A table's own source, at what the group committed.
+async fn own_source(
+    broker: Arc<dyn Broker>,
+    group: String,
+    table: Arc<Table>,
+    name: String,
+) -> Result<(Box<dyn Source>, Option<String>)> {
+    let position = broker.positions(&group, &[name]).await?.pop();
+    let source = table.own_source(position.as_ref().map_or(0, |p| p.offset))?;
+    Ok((source, position.map(|p| p.metadata)))
 }
 
 /// Makes `count` lanes of a plan.

@@ -102,8 +102,8 @@ pub struct KafkaOptions {
     pub bad_records: BadRecords,
     /// How rows find their partition.
     pub partitioner: Partitioner,
-    /// `lz4`, `zstd`, `gzip`, `snappy`, `none`.
-    pub compression: &'static str,
+    /// `lz4`, `zstd`, `gzip`, `snappy`, `none`; `None` leaves it to the clients, whose default is `lz4`.
+    pub compression: Option<&'static str>,
     /// Whether writing creates the topic.
     pub create: bool,
     /// Partitions of a topic that is created.
@@ -214,7 +214,10 @@ impl KafkaOptions {
                 "round_robin" => Partitioner::RoundRobin,
                 _ => Partitioner::Murmur2Random,
             },
-            compression: options.choice("compression", &["lz4", "zstd", "gzip", "snappy", "none"])?,
+            compression: match options.get("compression") {
+                Some(_) => Some(options.choice("compression", &["lz4", "zstd", "gzip", "snappy", "none"])?),
+                None => None,
+            },
             create: options.boolean("topic.create", true)?,
             partitions: partitions.map_err(|_| Error::user("option \"topic.partitions\" is too large"))?,
             replication: replication.map_err(|_| Error::user("option \"topic.replication\" is too large"))?,
@@ -432,7 +435,7 @@ mod tests {
         assert_eq!((it.topic.as_str(), it.format, it.key_format, it.startup), ("payments", "json", None, None));
         assert_eq!(
             (it.bad_records, it.partitioner, it.compression),
-            (BadRecords::DeadLetter, Partitioner::Murmur2Random, "lz4")
+            (BadRecords::DeadLetter, Partitioner::Murmur2Random, None)
         );
         assert_eq!((it.create, it.partitions, it.replication), (true, None, None));
     }
@@ -455,7 +458,10 @@ mod tests {
         .unwrap();
         assert_eq!(it.key_columns, ["id", "card"]);
         assert_eq!(it.startup, Some(Start::Offsets([(0, 12), (1, 9)].into_iter().collect())));
-        assert_eq!((it.bad_records, it.partitioner, it.compression), (BadRecords::Skip, Partitioner::RoundRobin, "zstd"));
+        assert_eq!(
+            (it.bad_records, it.partitioner, it.compression),
+            (BadRecords::Skip, Partitioner::RoundRobin, Some("zstd"))
+        );
         assert_eq!((it.create, it.partitions, it.replication), (false, Some(8), Some(3)));
         assert_eq!(it.properties.get("fetch.max.bytes"), Some("9"));
     }

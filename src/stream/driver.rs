@@ -75,6 +75,26 @@ pub struct Input {
     pub committed: Option<String>,
     /// Whether it has reached its end.
     pub finished: bool,
+    /// Which topics begin where they happened to end when the query was first started, by the source's own index. That place is
+    /// committed at once, or whoever starts again would begin at a later end.
+    pub anchored: Vec<bool>,
+    /// What decides whether this process reads what its job's processes cannot share.
+    pub lease: Option<Lease>,
+}
+
+/// A partition whose owner, among a job's processes, reads files and generators.
+pub struct Lease {
+    /// Its topic, by the source's own index.
+    pub topic: usize,
+    /// Turns true when it is ours.
+    pub gate: watch::Sender<bool>,
+}
+
+impl Lease {
+    /// Moved with every position that it guards, so that a broker refuses whoever has lost it.
+    fn position(&self, name: &Arc<str>) -> Position {
+        Position { topic: Arc::clone(name), partition: 0, offset: 0, metadata: String::new() }
+    }
 }
 
 /// Who wants to know what a query does.
@@ -179,6 +199,12 @@ struct Run {
     pending: Pending,
     in_flight: Option<InFlight>,
     floors: BTreeMap<String, u64>,
+    /// This process's place in the group, as the last thing heard of it was.
+    membership: Option<Membership>,
+    /// Places that are committed before anything was read of them.
+    anchors: BTreeMap<(usize, i32), (i64, i64)>,
+    /// The lease has come.
+    leased: bool,
     /// The source that is asked first: the one after that which had something last, so that a busy one does not hide others.
     turn: usize,
     /// Whether it was said that the query changed.
@@ -193,7 +219,7 @@ impl Driver {
     /// hung up is none ([`End::Stopped`]).
     pub async fn run(mut self) -> Result<End> {
         let mut run = Run::default();
-        self.metrics.let_all_go();
+        self.metrics.begin_again();
         let end = AssertUnwindSafe(self.drive(&mut run)).catch_unwind().await;
         // A commit on its way ends before the inputs are let go: whoever takes over must find the positions that it commits.
         // How it ends is the successor's business; what ended this run comes first.
@@ -232,17 +258,28 @@ impl Driver {
 
     async fn handle(&mut self, run: &mut Run, input: usize, event: Event) -> Result<Option<End>> {
         match event {
+            Event::Cut(cut) if cut.chunks.is_empty() => self.joined(run, input, cut.membership),
             Event::Cut(cut) => return self.epoch(run, input, cut).await,
             Event::Finished => self.inputs[input].finished = true,
             Event::Assigned(mut assignments) => {
                 for assignment in &mut assignments {
                     assignment.committed = assignment.committed.take().or_else(|| self.inputs[input].committed.clone());
                 }
+                let here = &self.inputs[input];
+                let lease = here.lease.as_ref().map(|lease| lease.topic);
+                run.leased |= assignments.extract_if(.., |a| Some(a.input) == lease).count() > 0;
+                let anchored = |a: &&Assignment| a.committed.is_none() && here.anchored.get(a.input) == Some(&true);
+                let anchors = assignments.iter().filter(anchored);
+                run.anchors.extend(anchors.map(|a| ((a.input, a.partition), (a.offset, a.offset))));
                 self.assigned(run, input, &assignments).await?;
             }
             Event::Revoked(places) => {
                 self.flush(run).await?;
                 self.inputs[input].source.release().await?;
+                if self.inputs[input].lease.as_ref().is_some_and(|lease| places.contains(&(lease.topic, 0))) {
+                    let what = "another process of the job takes over its files and generators";
+                    return Err(Error::external(what).transient());
+                }
                 places.into_iter().for_each(|(topic, partition)| self.metrics.let_go((input, topic, partition)));
             }
             // What is pending holds rows of partitions that another process works on by now: none of it may be written.
@@ -255,6 +292,18 @@ impl Driver {
         Ok(None)
     }
 
+    /// The source has its place in the group: what was just assigned can be committed.
+    fn joined(&self, run: &mut Run, input: usize, membership: Option<Membership>) {
+        run.membership.clone_from(&membership);
+        let anchors = std::mem::take(&mut run.anchors);
+        if !anchors.is_empty() && self.sink.is_some() || run.in_flight.is_some() {
+            self.positions(run, input, anchors, time::now(), membership);
+        }
+        if let Some(lease) = self.inputs[input].lease.as_ref().filter(|_| run.leased) {
+            lease.gate.send_replace(true);
+        }
+    }
+
     /// One epoch: everything in `cut` through all lanes.
     async fn epoch(&mut self, run: &mut Run, input: usize, cut: Cut) -> Result<Option<End>> {
         let began = Instant::now();
@@ -264,7 +313,7 @@ impl Driver {
         self.cell.set(EpochContext { time: now, models: Arc::clone(&view) });
 
         let mut shares: Vec<Vec<_>> = (0..self.lanes.len()).map(|_| Vec::new()).collect();
-        let (mut rows_in, mut ranges) = (0_u64, BTreeMap::new());
+        let (mut rows_in, mut ranges) = (0_u64, std::mem::take(&mut run.anchors));
         for chunk in cut.chunks {
             rows_in += chunk.rows.len() as u64;
             let from = match offset_of(&chunk.rows, 0) {
@@ -325,7 +374,13 @@ impl Driver {
             let position = Position { topic: Arc::clone(&self.inputs[input].topics[topic]), partition, offset, metadata };
             run.pending.positions.insert((input, topic, partition), position);
         }
+        let leases = self.inputs.iter().enumerate().filter_map(|(at, input)| Some((at, input, input.lease.as_ref()?)));
+        for (at, other, lease) in leases.filter(|(at, ..)| *at != input) {
+            run.pending.positions.insert((at, lease.topic, 0), lease.position(&other.topics[lease.topic]));
+            run.pending.commit.membership.clone_from(&run.membership);
+        }
         if membership.is_some() {
+            run.membership.clone_from(&membership);
             run.pending.commit.membership = membership;
         }
     }
@@ -474,7 +529,8 @@ async fn wait(in_flight: &mut Option<InFlight>) -> Result<(Box<dyn Sink>, Result
 /// The next event of any source that has not ended; of several that have one, the first from `turn` on.
 async fn next_event(inputs: &mut [Input], turn: usize, limit: Limit) -> Result<(usize, Event)> {
     let count = inputs.len().max(1);
-    let mut open: Vec<_> = inputs.iter_mut().enumerate().filter(|(_, input)| !input.finished).collect();
+    let mut open: Vec<_> =
+        inputs.iter_mut().enumerate().filter(|(_, input)| !input.finished || input.lease.is_some()).collect();
     open.sort_by_key(|(index, _)| (index + count - turn % count) % count);
     let waiting: Vec<_> =
         open.into_iter().map(|(index, input)| Box::pin(async move { (index, input.source.next(limit).await) })).collect();

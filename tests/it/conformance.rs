@@ -181,6 +181,8 @@ pub fn texts(records: &[Record]) -> Vec<String> {
 async fn next_cut(source: &mut Box<dyn Source>, limit: Limit) -> Cut {
     loop {
         match source.next(limit).await.unwrap() {
+            // One without records tells of the membership.
+            Event::Cut(cut) if cut.chunks.is_empty() => {}
             Event::Cut(cut) => return cut,
             Event::Assigned(_) => {}
             other => panic!("{other:?}"),

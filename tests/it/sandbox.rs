@@ -37,6 +37,18 @@ fn good_models_pass_and_broken_ones_give_the_reason_of_the_loader() {
 }
 
 #[test]
+fn a_file_that_is_too_large_is_not_read() {
+    let place = Place::new();
+    let file = std::fs::File::create(place.path("large.onnx")).unwrap();
+    file.set_len(1 << 40).unwrap();
+    for args in [&["inspect", "large.onnx"][..], &["score", "large.onnx"], &["publish", "large", "large.onnx"]] {
+        let ended = place.vatic(args);
+        assert_eq!(ended.code, 1, "{ended:#?}");
+        assert!(ended.err.contains("is larger than a model may be: 67108864 bytes"), "{}", ended.err);
+    }
+}
+
+#[test]
 fn what_exceeds_a_limit_is_told_as_such() {
     let bytes = model("iris_mlp");
     // The program itself takes more than this.

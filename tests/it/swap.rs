@@ -207,6 +207,11 @@ async fn a_version_that_does_not_fit_is_rejected() {
     until("two rows", async || rig.values("out").await.len() == 2).await;
     let scores: Vec<Value> = rig.values("out").await.iter().map(|row| row["s"].clone()).collect();
     assert_eq!(scores, [json!(1.0), json!(4.0)]);
+    // The job said what became of each.
+    for (version, why) in [(2, "is not used (rejected): "), (3, "is not used (failed): ")] {
+        assert_eq!(rig.said_times(&format!("version {version} of model \"m\" {why}")), 1, "{:?}", rig.said());
+    }
+    assert_eq!(rig.said_times("model \"m\" goes on as version 4"), 1, "{:?}", rig.said());
     job.stop();
     job.wait().await.unwrap();
     // Nobody objects any more.

@@ -24,7 +24,7 @@ use super::args::{FileFormat, OutputFormat, ScoreArgs};
 use super::output::Output;
 use super::render::Printer;
 use super::ui::Ui;
-use super::{Context, read_file, stopped};
+use super::{Context, read_model, stopped};
 use crate::error::{Error, Explain, Result};
 use crate::model::answer::{ModelIdentity, run_batch};
 use crate::model::columns::Answers;
@@ -36,7 +36,7 @@ use crate::model::{Loaded, Loader, ModelError};
 /// # Errors
 /// `Data` if the model cannot be used, or no row can be scored; `User` if the columns do not fit it, or there is no such file.
 pub(crate) async fn score(cx: &Context, args: &ScoreArgs) -> Result<()> {
-    let bytes = read_file(&args.model).await?;
+    let bytes = read_model(&args.model).await?;
     let job = Job {
         model: args.model.display().to_string(),
         data: args.data.clone(),

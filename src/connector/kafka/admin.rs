@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use rdkafka::types::RDKafkaErrorCode as Code;
 use rdkafka::{Offset, TopicPartitionList};
 
+use super::begin::Undecided;
 use super::error::KafkaError;
 use super::ffi::{Client, Entry, Failure, Kind, Outcome, TopicMetadata, lock};
 use super::properties::{self, Properties};
@@ -37,6 +38,14 @@ const MARKERS: Duration = Duration::from_secs(5);
 
 /// Topics of Kafka's own, which no list shows.
 const INTERNAL: &[&str] = &["__consumer_offsets", "__share_group_state", "__transaction_state", "__cluster_metadata"];
+
+/// What a group committed.
+#[derive(Debug, Default)]
+pub(super) struct Found<'n> {
+    pub positions: Vec<Position>,
+    /// Partitions whose newest commit is not decided yet.
+    pub undecided: Vec<(&'n str, Partition)>,
+}
 
 /// The admin client of one address.
 #[derive(Debug)]
@@ -100,6 +109,20 @@ impl Admin {
     pub(super) fn glance(&self, topic: &str) -> Result<Option<i32>> {
         let all = self.client.topics(GLANCE).map_err(|failure| self.failed("list its topics", failure))?;
         Ok(all.iter().find(|t| t.name == topic).map(|found| found.partitions))
+    }
+
+    /// Whether a topic is gone. A broker that has just come back may not know of all topics yet, so one look is not believed.
+    pub(super) fn is_gone(&self, topic: &str) -> Result<bool> {
+        const LOOKS: u32 = 10;
+        for look in 0..LOOKS {
+            if look > 0 {
+                std::thread::sleep(Duration::from_millis(300));
+            }
+            if self.glance(topic)?.is_some() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// All topics but Kafka's own, by name.
@@ -302,22 +325,21 @@ impl Admin {
         self.failed(format!("tell the offsets of topic \"{topic}\""), failure)
     }
 
-    /// What a group committed, of these partitions or of all, once nothing of it is undecided.
-    pub(super) fn committed(&self, group: &str, of: Option<&[(&str, Partition)]>) -> Result<Vec<Position>> {
-        let of = match of {
-            None => None,
-            Some(of) => {
-                let mut asked = TopicPartitionList::with_capacity(of.len());
-                of.iter().try_for_each(|(topic, partition)| put(&mut asked, topic, *partition, 0, ""))?;
-                Some(asked)
+    /// What a group committed of these partitions.
+    pub(super) fn committed<'n>(&self, group: &str, of: &[(&'n str, Partition)], undecided: Undecided) -> Result<Found<'n>> {
+        let mut asked = TopicPartitionList::with_capacity(of.len());
+        of.iter().try_for_each(|(topic, partition)| put(&mut asked, topic, *partition, 0, ""))?;
+        let is_open = |entry: &Entry| entry.failure.as_ref().is_some_and(|f| f.code == Code::UnstableOffsetCommit);
+        let mut open = Vec::new();
+        let answer = self.ask_coordinator(UNDECIDED, |client, wait| match client.committed(group, &asked, wait) {
+            // Taken for "nothing committed", an answer with a hole would make a job begin again.
+            Ok(entries) if entries.len() < of.len() => Err(unanswered("some partitions")),
+            Ok(entries) if undecided == Undecided::LeftOut => {
+                let (left_out, rest): (Vec<Entry>, Vec<Entry>) = entries.into_iter().partition(is_open);
+                open = left_out;
+                settled(rest)
             }
-        };
-        let answer = self.ask_coordinator(UNDECIDED, |client, wait| match client.committed(group, of.as_ref(), wait) {
-            Ok(entries) => match of.as_ref().map_or(0, TopicPartitionList::count) {
-                // Taken for "nothing committed", an answer with a hole would make a job begin again.
-                asked if entries.len() < asked => Err(unanswered("some partitions")),
-                _ => settled(entries),
-            },
+            Ok(entries) => settled(entries),
             Err(failure) if failure.code == Code::GroupIdNotFound => Ok(Vec::new()),
             Err(failure) => Err(failure),
         });
@@ -331,12 +353,14 @@ impl Admin {
             offset: entry.offset,
             metadata: entry.metadata,
         };
-        Ok(entries.into_iter().filter(|entry| entry.offset >= 0).map(position).collect())
+        let is_one = |name: &&(&str, Partition)| open.iter().any(|e| (e.topic.as_str(), e.partition) == **name);
+        let undecided = of.iter().filter(is_one).copied().collect();
+        Ok(Found { positions: entries.into_iter().filter(|entry| entry.offset >= 0).map(position).collect(), undecided })
     }
 
     /// Asks a group's coordinator. librdkafka remembers for two minutes who that is and asks nobody else meanwhile, though it be dead
     /// (`rd_kafka_coord_req_fsm` waits for its connection to come up); a client that remembers nothing finds the new one.
-    fn ask_coordinator<T>(&self, patience: Duration, ask: impl Fn(&Client, Duration) -> Outcome<T>) -> Outcome<T> {
+    fn ask_coordinator<T>(&self, patience: Duration, mut ask: impl FnMut(&Client, Duration) -> Outcome<T>) -> Outcome<T> {
         let (mut wait, mut fresh) = (FIRST_WAIT, None::<Client>);
         retry(patience, || {
             let answer = ask(fresh.as_ref().unwrap_or(&self.client), longer(&mut wait));

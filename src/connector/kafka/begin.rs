@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use super::admin::{Admin, ranges};
+use super::admin::{Admin, Found, ranges};
 use super::error::KafkaError;
 use super::source::Place;
 use crate::connector::{Assignment, OffsetAt, Partition, Position, SourceSpec, Start, TopicError};
@@ -19,22 +19,38 @@ pub(super) struct Begin {
     pub ends: BTreeMap<Place, i64>,
 }
 
+/// What becomes of partitions whose newest commit is not decided yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Undecided {
+    /// It is waited for.
+    Waited,
+    /// They are left out.
+    LeftOut,
+}
+
 /// Where partitions begin: at what the group committed, else where their topic's start says.
 ///
 /// # Errors
 /// `Data` if a committed position lies outside the topic, `User` if the query's start does.
-pub(super) fn begin(admin: &Arc<Admin>, spec: &SourceSpec, known: &[i32], places: &[Place]) -> Result<Begin> {
+pub(super) fn begin(
+    admin: &Arc<Admin>,
+    spec: &SourceSpec,
+    known: &[i32],
+    places: &[Place],
+    undecided: Undecided,
+) -> Result<Begin> {
     let topic = |place: &Place| spec.topics.get(place.0).map_or("", |topic| &*topic.topic);
     let names: Vec<(&str, Partition)> = places.iter().map(|place| (topic(place), place.1)).collect();
-    let committed: HashMap<(Arc<str>, Partition), Position> = match &spec.group {
-        _ if names.is_empty() => HashMap::new(),
-        Some(group) => {
-            let all = admin.committed(group, Some(&names))?;
-            all.into_iter().map(|position| ((Arc::clone(&position.topic), position.partition), position)).collect()
-        }
-        None => HashMap::new(),
+    let found = match &spec.group {
+        Some(group) if !names.is_empty() => admin.committed(group, &names, undecided)?,
+        _ => Found::default(),
     };
-    let ranges = ranges(admin, &names)?;
+    let open = |(name, _): &(&(&str, Partition), &Place)| !found.undecided.contains(*name);
+    let (names, places): (Vec<_>, Vec<Place>) = names.iter().zip(places).filter(open).map(|(n, p)| (*n, *p)).unzip();
+    let (names, places) = (&names[..], &places[..]);
+    let key = |position: Position| ((Arc::clone(&position.topic), position.partition), position);
+    let committed: HashMap<(Arc<str>, Partition), Position> = found.positions.into_iter().map(key).collect();
+    let ranges = ranges(admin, names)?;
     // Times are looked up together, one request per topic that wants it.
     let mut by_time: BTreeMap<Place, i64> = BTreeMap::new();
     for (input, source) in spec.topics.iter().enumerate() {
@@ -45,7 +61,7 @@ pub(super) fn begin(admin: &Arc<Admin>, spec: &SourceSpec, known: &[i32], places
         }
     }
     let mut begin = Begin { places: Vec::with_capacity(places.len()), ends: BTreeMap::new() };
-    for (place, name) in places.iter().zip(&names) {
+    for (place, name) in places.iter().zip(names) {
         let (input, partition) = *place;
         let Some(source) = spec.topics.get(input) else { continue };
         let (earliest, latest) = ranges.get(&(name.0.to_owned(), partition)).copied().unwrap_or_default();

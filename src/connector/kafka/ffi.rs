@@ -9,6 +9,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
+use std::io::Write as _;
 use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -122,6 +123,9 @@ pub(super) struct Hooks {
     notes: Mutex<VecDeque<String>>,
     /// Why the broker refused our credentials, or we its certificate.
     refused: Mutex<Option<Failure>>,
+    /// A broker has let us in: what sounds like a refusal from then on (a broker that dies in a handshake, a token that is fetched
+    /// too late) may pass.
+    let_in: AtomicBool,
     rebalances: Mutex<VecDeque<Rebalance>>,
     /// The consumer is about to leave: partitions are given back at once.
     closing: AtomicBool,
@@ -172,7 +176,8 @@ unsafe extern "C" fn on_log(rk: *const sys::rd_kafka_t, level: c_int, facility: 
     let (facility, line) = unsafe { (text(facility), text(line)) };
     let Some(hooks) = (unsafe { hooks(rk) }) else { return };
     if hooks.echo {
-        eprintln!("kafka: {facility}: {line}");
+        // Not `eprintln!`, which panics if nobody reads it any more.
+        let _ = writeln!(std::io::stderr(), "kafka: {facility}: {line}");
     } else if level <= 4 || facility == "FAIL" {
         hooks.note(line);
     }
@@ -185,7 +190,7 @@ unsafe extern "C" fn on_error(rk: *mut sys::rd_kafka_t, err: c_int, reason: *con
     for (native, code) in
         [(RespErr::RD_KAFKA_RESP_ERR__AUTHENTICATION, Code::Authentication), (RespErr::RD_KAFKA_RESP_ERR__SSL, Code::SSL)]
     {
-        if is(native) {
+        if is(native) && !hooks.let_in.load(Ordering::Acquire) {
             lock(&hooks.refused).get_or_insert_with(|| Failure::new(code, reason.clone()));
         }
     }
@@ -409,6 +414,12 @@ impl Client {
     /// Its newest complaints, oldest first.
     pub(super) fn notes(&self) -> Vec<String> {
         lock(&self.hooks.notes).iter().cloned().collect()
+    }
+
+    /// Notes that a broker has let us in.
+    pub(super) fn is_let_in(&self) {
+        self.hooks.let_in.store(true, Ordering::Release);
+        *lock(&self.hooks.refused) = None;
     }
 
     /// Why the broker refused the credentials, or we its certificate, if so.
@@ -637,14 +648,13 @@ impl Client {
         self.ask(sys::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_LISTOFFSETS, wait, send, read)
     }
 
-    /// What a group committed: of these partitions, or of all that have an offset. While a transaction of it is undecided, its
-    /// partitions answer with `UnstableOffsetCommit`; one that has only that is told of if it is asked for.
-    pub(super) fn committed(&self, group: &str, of: Option<&TopicPartitionList>, wait: Duration) -> Outcome<Vec<Entry>> {
+    /// What a group committed of these partitions. While a transaction of it is undecided, its partitions answer with
+    /// `UnstableOffsetCommit`.
+    pub(super) fn committed(&self, group: &str, of: &TopicPartitionList, wait: Duration) -> Outcome<Vec<Entry>> {
         let group = c_string(group)?;
         let send = |options: *mut sys::rd_kafka_AdminOptions_t, queue: *mut sys::rd_kafka_queue_t| unsafe {
             check_error(sys::rd_kafka_AdminOptions_set_require_stable_offsets(options, 1))?;
-            let of = of.map_or(ptr::null(), |of| of.ptr().cast_const());
-            let mut asked = [sys::rd_kafka_ListConsumerGroupOffsets_new(group.as_ptr(), of)];
+            let mut asked = [sys::rd_kafka_ListConsumerGroupOffsets_new(group.as_ptr(), of.ptr().cast_const())];
             sys::rd_kafka_ListConsumerGroupOffsets(self.ptr(), asked.as_mut_ptr(), 1, options, queue);
             sys::rd_kafka_ListConsumerGroupOffsets_destroy(asked[0]);
             Ok(())

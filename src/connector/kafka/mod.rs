@@ -35,6 +35,7 @@ use async_trait::async_trait;
 use tokio::sync::Notify;
 
 use self::admin::Admin;
+use self::begin::Undecided;
 use self::ffi::{Kind, Queue, lock};
 use self::reader::Reader;
 use self::rights::Right;
@@ -144,7 +145,8 @@ impl Broker for Kafka {
                     Err(error) => return Err(error),
                 }
             }
-            let mut all = if names.is_empty() { Vec::new() } else { admin.committed(&group, Some(&names))? };
+            let mut all =
+                if names.is_empty() { Vec::new() } else { admin.committed(&group, &names, Undecided::Waited)?.positions };
             if topics.iter().any(|topic| !positions::is_topic(topic)) {
                 all.extend(positions::read(admin, &group)?);
             }
@@ -182,6 +184,17 @@ impl Broker for Kafka {
         Ok(Box::new(source))
     }
 
+    async fn lease(&self) -> Result<Option<String>> {
+        self.ask(|admin| {
+            if !admin.is_listed(positions::TOPIC)? {
+                positions::create(admin)?;
+                admin.need_topic(positions::TOPIC)?;
+            }
+            Ok(Some(positions::TOPIC.to_owned()))
+        })
+        .await
+    }
+
     async fn sink(&self, spec: SinkSpec) -> Result<Box<dyn Sink>> {
         Ok(Box::new(KafkaSink::open(Arc::clone(&self.admin), spec, &self.leavers).await?))
     }
@@ -207,14 +220,17 @@ fn open_source(admin: &Arc<Admin>, spec: SourceSpec, leavers: Leavers) -> std::r
             return Err(outside(*bad).into());
         }
         let ends = topic.ends.as_ref().map_or(usize::MAX, Vec::len);
-        if let Some(bad) = wanted.iter().find(|partition| usize::try_from(**partition).is_ok_and(|p| p >= ends)) {
+        // Of partitions that nobody named, those without an end were added since.
+        let mut named = topic.partitions.iter().flatten();
+        if let Some(bad) = named.find(|partition| usize::try_from(**partition).is_ok_and(|p| p >= ends)) {
             return Err(KafkaError::Misuse(format!("no end is given for partition {bad} of topic \"{}\"", topic.topic)));
         }
         places.extend(wanted.into_iter().map(|partition| (input, partition)));
         known.push(partitions);
     }
-    // With a group too: what is out of range is told now, by whoever starts the job.
-    let begin = begin::begin(admin, &spec, &known, &places)?;
+    // With a group too: what is out of range is told now, by whoever starts the job. What a dead writer left open is not waited for:
+    // the job's own writer, which comes next, ends it.
+    let begin = begin::begin(admin, &spec, &known, &places, Undecided::LeftOut)?;
     let group = spec.group.clone();
     let name = group.clone().unwrap_or_else(|| format!("vatic-reader-{}", std::process::id()));
     let made =
@@ -237,8 +253,6 @@ fn open_source(admin: &Arc<Admin>, spec: SourceSpec, leavers: Leavers) -> std::r
     let mut reader = Reader::new(Arc::clone(admin), spec, Arc::clone(&shared), Arc::clone(&queue), known);
     match &group {
         None => reader.start(begin)?,
-        // A job that reads no topic has nothing to share.
-        Some(_) if topics.is_empty() => {}
         Some(group) => {
             let mut list = rdkafka::TopicPartitionList::new();
             topics.iter().for_each(|topic| {

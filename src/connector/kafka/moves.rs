@@ -1,9 +1,9 @@
 //! Positions that are committed without a transaction.   records acknowledged ─► [`Moves::send`] ─► answers, later ─► sent again?
 //!
-//! Nobody waits for the answers, the next commit covers what failed. But a partition may have nothing more to come: a commit that
-//! failed, or that an older one overtook (librdkafka sends again what a coordinator did not take), would leave its position behind
-//! for as long as it is silent, and whoever starts next would repeat those rows. So answers are counted, in the order in which
-//! they come, and once none is open, what the broker does not have is sent again.
+//! Nobody waits for the answers; what comes meanwhile goes with the next commit, of which one is on its way at a time: with hundreds,
+//! heartbeats would wait behind them until the group gives the member up. But a partition may have nothing more to come, and a commit
+//! that failed would leave its position behind for as long as it is silent: whoever starts next would repeat those rows. So once
+//! the answer is there, what the broker does not have is sent again.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -37,16 +37,12 @@ impl Moves {
         }
         self.sent.want(positions.iter().copied());
         self.listen();
-        // One at a time: with hundreds on their way, heartbeats would wait behind them until the group gives the member up.
-        if self.sent.open > 0 {
-            return Ok(());
-        }
         self.send_behind().map_err(failed)
     }
 
-    /// Commits what the broker does not have.
+    /// Commits what the broker does not have, unless a commit is on its way.
     fn send_behind(&mut self) -> Outcome<()> {
-        let Some((member, answers)) = &self.by else { return Ok(()) };
+        let Some((member, answers)) = self.by.as_ref().filter(|_| !self.sent.open) else { return Ok(()) };
         // What became another member's is that one's to commit.
         self.sent.positions.retain(|at, _| member.holds(at));
         let behind: Vec<Position> = self.sent.behind().cloned().collect();
@@ -61,13 +57,13 @@ impl Moves {
 
     /// Whether there is anything to be heard or sent again.
     pub(super) fn are_open(&self) -> bool {
-        self.sent.open > 0 || self.sent.behind().next().is_some()
+        self.sent.open || self.sent.behind().next().is_some()
     }
 
     /// Hears what has arrived and sends again what has not.
     pub(super) fn settle(&mut self) {
         self.listen();
-        if self.sent.open == 0 && self.send_behind().is_err() {
+        if self.send_behind().is_err() {
             // Whoever cannot ask any more is leaving.
             self.sent = Sent::default();
         }
@@ -85,8 +81,8 @@ impl Moves {
 struct Sent {
     /// The newest position of each partition, and the one that the broker answered for last.
     positions: BTreeMap<At, (Position, Option<i64>)>,
-    /// Commits without an answer yet.
-    open: usize,
+    /// A commit has no answer yet.
+    open: bool,
 }
 
 impl Sent {
@@ -96,7 +92,7 @@ impl Sent {
 
     /// Notes that these are on their way.
     fn note<'p>(&mut self, positions: impl Iterator<Item = &'p Position>) {
-        self.open += 1;
+        self.open = true;
         for position in positions {
             let at = (Arc::clone(&position.topic), position.partition);
             self.positions.insert(at, (position.clone(), None));
@@ -104,7 +100,7 @@ impl Sent {
     }
 
     fn hear(&mut self, entries: &[Entry]) {
-        self.open = self.open.saturating_sub(1);
+        self.open = false;
         for entry in entries {
             let at = (Arc::from(entry.topic.as_str()), entry.partition);
             if let Some((_, arrived)) = self.positions.get_mut(&at) {
@@ -136,21 +132,19 @@ mod tests {
     }
 
     #[test]
-    fn what_failed_or_was_overtaken_is_behind() {
+    fn what_failed_or_came_meanwhile_is_behind() {
         let mut sent = Sent::default();
         let behind = |sent: &Sent| sent.behind().map(|p| (p.partition, p.offset)).collect::<Vec<_>>();
         sent.note([position(0, 5), position(1, 5)].iter());
         sent.hear(&[answer(0, 5, None), answer(1, 5, Some(Code::RebalanceInProgress))]);
-        assert_eq!((behind(&sent), sent.open), (vec![(1, 5)], 0));
-        // The older commit was sent again and came behind the newer one.
-        sent.note([position(0, 7)].iter());
+        assert_eq!((behind(&sent), sent.open), (vec![(1, 5)], false));
+        sent.note([position(0, 7), position(1, 5)].iter());
+        sent.want([position(0, 9)].iter());
+        assert!(sent.open);
+        sent.hear(&[answer(0, 7, None), answer(1, 5, None)]);
+        assert_eq!((behind(&sent), sent.open), (vec![(0, 9)], false));
         sent.note([position(0, 9)].iter());
         sent.hear(&[answer(0, 9, None)]);
-        assert_eq!(behind(&sent), [(1, 5)]);
-        sent.hear(&[answer(0, 7, None)]);
-        assert_eq!((behind(&sent), sent.open), (vec![(0, 9), (1, 5)], 0));
-        sent.note([position(0, 9), position(1, 5)].iter());
-        sent.hear(&[answer(0, 9, None), answer(1, 5, None)]);
-        assert_eq!((behind(&sent), sent.open), (Vec::new(), 0));
+        assert_eq!((behind(&sent), sent.open), (Vec::new(), false));
     }
 }

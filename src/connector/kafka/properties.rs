@@ -88,8 +88,10 @@ const PRODUCER: &[(&str, &str)] = &[
 /// `User` for one of ours.
 pub(super) fn given(options: &Options) -> Result<Properties, KafkaError> {
     let name = |name: &str| match name.strip_prefix("kafka.").unwrap_or(name) {
-        "compression" => "compression.type".to_owned(),
+        // librdkafka's aliases: of two names for one property it would take the one that happens to be set last.
+        "compression" | "compression.codec" => "compression.type".to_owned(),
         "sasl.mechanism" => "sasl.mechanisms".to_owned(),
+        "delivery.timeout.ms" => "message.timeout.ms".to_owned(),
         other => other.to_owned(),
     };
     let given: Properties = options.iter().map(|(n, value)| (name(n), value.to_owned())).collect();

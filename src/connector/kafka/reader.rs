@@ -14,13 +14,13 @@ use rdkafka::TopicPartitionList;
 use rdkafka::types::RDKafkaErrorCode as Code;
 
 use super::admin::{Admin, put, ranges};
-use super::begin::{Begin, begin};
+use super::begin::{Begin, Undecided, begin};
 use super::error::KafkaError;
 use super::ffi::{Batch, Client, Entry, Failure, Message, Queue, Rebalance, lock};
 use super::rights::Right;
 use super::security;
 use super::source::{Lane, Place, Shared, singly};
-use crate::connector::{Event, SourceSpec, TopicError};
+use crate::connector::{Assignment, Cut, Event, SourceSpec, TopicError, TopicSource};
 use crate::format::RecordsBuilder;
 
 type Result<T> = std::result::Result<T, KafkaError>;
@@ -68,6 +68,8 @@ pub(super) struct Reader {
     revoking: Vec<TopicPartitionList>,
     answered: u64,
     joined: bool,
+    /// When the group was asked for other members' positions.
+    asked: Option<Instant>,
     paused: bool,
     /// Messages are taken one by one.
     singly: bool,
@@ -89,6 +91,7 @@ impl Reader {
             revoking: Vec::new(),
             answered: 0,
             joined: false,
+            asked: None,
             paused: false,
             singly,
         }
@@ -219,6 +222,9 @@ impl Reader {
         *lock(&self.shared.owned) = Arc::new(owned);
         if !begin.places.is_empty() {
             state.events.push_back(Event::Assigned(begin.places));
+            if self.shared.group.is_some() {
+                state.events.push_back(Event::Cut(Cut { chunks: Vec::new(), membership: Some(self.shared.membership()) }));
+            }
         }
         drop(state);
         self.shared.filled.notify_one();
@@ -239,7 +245,10 @@ impl Reader {
         for place in places {
             self.readings.remove(place);
             if let Some(topic) = self.spec.topics.get(place.0) {
-                owned.remove(&(Arc::clone(&topic.topic), place.1));
+                let at = (Arc::clone(&topic.topic), place.1);
+                owned.remove(&at);
+                // Whoever has it by now commits it; ours would set that back.
+                lock(&self.shared.unsure).remove(&at);
             }
         }
         *lock(&self.shared.owned) = Arc::new(owned);
@@ -256,11 +265,12 @@ impl Reader {
         match rebalance {
             Rebalance::Assign(entries) => {
                 let places = self.places(&entries);
-                let begin = begin(&self.admin, &self.spec, &self.known, &places)?;
+                let begin = begin(&self.admin, &self.spec, &self.known, &places, Undecided::Waited)?;
                 self.take_over(begin);
                 let list = self.list(&places)?;
                 self.client().assign(&list).map_err(|failure| failed(self, failure))?;
                 self.joined = true;
+                self.client().is_let_in();
                 if self.paused {
                     self.client().pause(&list);
                 }
@@ -323,11 +333,14 @@ impl Reader {
         // Messages come in runs of one partition, so its reading is looked up once per run.
         let mut run: Option<((usize, i32), Place)> = None;
         let mut touched: Vec<Place> = Vec::new();
-        let mut astray: Vec<Place> = Vec::new();
+        let mut astray: BTreeSet<Place> = BTreeSet::new();
         for message in batch.iter() {
             if let Some(failure) = message.failure() {
-                self.trouble(message, failure, &mut touched)?;
-                astray.extend(self.inputs.get(message.topic()).map(|input| (*input, message.partition())));
+                let place = self.inputs.get(message.topic()).map(|input| (*input, message.partition()));
+                // The call for many messages takes an event for a record, and librdkafka stands one behind it.
+                if self.trouble(message, failure, &mut touched)? || !self.singly {
+                    astray.extend(place);
+                }
                 continue;
             }
             let mark = (message.topic_mark(), message.partition());
@@ -355,16 +368,7 @@ impl Reader {
             reading.builder.push(offset, message.timestamp(), message.key(), message.value(), message.headers());
         }
         self.hand_over(&touched);
-        if !self.singly {
-            // The call for many messages took the event for a record: librdkafka stands one behind it and is put right, unless
-            // nothing more is wanted of the partition.
-            for place in astray {
-                if self.readings.get(&place).is_some_and(|reading| !reading.is_done() && !reading.revoked) {
-                    self.again(Some(place))?;
-                }
-            }
-        }
-        Ok(())
+        self.again(astray)
     }
 
     fn hand_over(&mut self, touched: &[Place]) {
@@ -397,8 +401,8 @@ impl Reader {
         }
     }
 
-    /// An event about a partition, or an error.
-    fn trouble(&mut self, message: Message<'_>, failure: Failure, touched: &mut Vec<Place>) -> Result<()> {
+    /// An event about a partition, or an error. Answers whether the partition is to be read again from where it stands.
+    fn trouble(&mut self, message: Message<'_>, failure: Failure, touched: &mut Vec<Place>) -> Result<bool> {
         let place = self.inputs.get(message.topic()).map(|input| (*input, message.partition()));
         let topic = message.topic().to_owned();
         match failure.code {
@@ -409,7 +413,7 @@ impl Reader {
                         touched.push(place);
                     }
                 }
-                Ok(())
+                Ok(false)
             }
             Code::AutoOffsetReset | Code::OffsetOutOfRange => {
                 let offset = place.and_then(|place| self.readings.get(&place)).map_or(message.offset(), |r| r.next);
@@ -417,7 +421,7 @@ impl Reader {
                 let (earliest, end) = held.into_values().next().unwrap_or_default();
                 if (earliest..=end).contains(&offset) {
                     // A leader that lags behind after an election says so for a moment; we stay where we are.
-                    return self.again(place);
+                    return Ok(true);
                 }
                 Err(TopicError::OutOfRange {
                     topic,
@@ -433,10 +437,10 @@ impl Reader {
             }
             Code::UnknownTopicOrPartition | Code::UnknownTopic | Code::UnknownPartition => {
                 // After an election the metadata may be behind; a deleted topic stays away.
-                if !topic.is_empty() && self.admin.topic(&topic)?.is_none() {
+                if !topic.is_empty() && self.admin.is_gone(&topic)? {
                     return Err(TopicError::Deleted { topic }.into());
                 }
-                Ok(())
+                Ok(false)
             }
             // librdkafka would go on behind records that cannot be read.
             Code::BadMessage | Code::BadCompression | Code::NotImplemented => {
@@ -468,15 +472,19 @@ impl Reader {
                 Err(KafkaError::of(&self.admin.address, "keep the group", failure))
             }
             // Everything else passes: brokers come back, leaders are elected, coordinators move.
-            _ => Ok(()),
+            _ => Ok(false),
         }
     }
 
-    /// Reads a partition from where it stands, after librdkafka gave it up.
-    fn again(&mut self, place: Option<Place>) -> Result<()> {
-        let Some(place) = place else { return Ok(()) };
+    /// Reads partitions from where they stand, after librdkafka gave them up, unless nothing more is wanted of them: giving a revoked
+    /// one back, which this does for a moment, would be the answer to the group before the engine has committed.
+    fn again(&mut self, mut places: BTreeSet<Place>) -> Result<()> {
+        places.retain(|place| self.readings.get(place).is_some_and(|reading| !reading.is_done() && !reading.revoked));
+        if places.is_empty() {
+            return Ok(());
+        }
         std::thread::sleep(Duration::from_millis(50));
-        let list = self.list(&[place])?;
+        let list = self.list(&places.into_iter().collect::<Vec<_>>())?;
         if self.spec.group.is_none() {
             self.read_all()?;
         } else {
@@ -489,16 +497,40 @@ impl Reader {
         Ok(())
     }
 
-    /// Says that all is read, once it is.
+    /// Says that all is read, once it is: by the whole group, for a partition on its way from one member to another is nobody's, and
+    /// who leaves meanwhile would leave it unread.
     fn finish(&mut self) {
         let bounded = self.spec.topics.iter().all(|topic| topic.ends.is_some());
-        let done = bounded && self.joined && self.readings.values().all(Reading::is_done);
+        let ours = bounded && self.joined && self.readings.values().all(Reading::is_done);
+        let done = ours && (lock(&self.shared.state).finished || self.others_are_done());
         let mut state = lock(&self.shared.state);
         if state.finished != done {
-            state.finished = done;
+            (state.finished, state.told_finished) = (done, false);
             drop(state);
             self.shared.filled.notify_one();
         }
+    }
+
+    /// Whether the group has committed all partitions that are not ours up to their ends; asked now and then.
+    fn others_are_done(&mut self) -> bool {
+        let ends = |(input, topic): (usize, &TopicSource)| {
+            let ends = topic.ends.clone().unwrap_or_default();
+            (0..).zip(ends).map(move |(partition, end)| ((input, partition), end))
+        };
+        let ends = self.spec.topics.iter().enumerate().flat_map(ends);
+        let others: BTreeMap<Place, i64> = ends.filter(|(place, _)| !self.readings.contains_key(place)).collect();
+        if self.spec.group.is_none() || others.is_empty() {
+            return true;
+        }
+        if self.asked.is_some_and(|asked| asked.elapsed() < WAIT) {
+            return false;
+        }
+        self.asked = Some(Instant::now());
+        let places: Vec<Place> = others.keys().copied().collect();
+        // Without an answer nothing is known; it is asked again.
+        let Ok(begin) = begin(&self.admin, &self.spec, &self.known, &places, Undecided::LeftOut) else { return false };
+        let reached = |a: &Assignment| others.get(&(a.input, a.partition)).is_some_and(|end| a.offset >= *end);
+        begin.places.len() == places.len() && begin.places.iter().all(reached)
     }
 
     /// Stops or resumes fetching.
@@ -526,7 +558,10 @@ impl Reader {
             // librdkafka may go on asking for a deleted topic for ever.
             let partitions = match self.admin.glance(&topic.topic) {
                 Ok(Some(partitions)) => partitions,
-                Ok(None) => return Err(TopicError::Deleted { topic: topic.topic.to_string() }.into()),
+                Ok(None) => match self.admin.is_gone(&topic.topic) {
+                    Ok(true) => return Err(TopicError::Deleted { topic: topic.topic.to_string() }.into()),
+                    Ok(false) | Err(_) => return Ok(()),
+                },
                 Err(_) => return Ok(()), // the broker is away; it is asked again later
             };
             if topic.ends.is_some() || topic.partitions.is_some() {
@@ -537,7 +572,7 @@ impl Reader {
         if new.is_empty() {
             return Ok(());
         }
-        let begin = begin(&self.admin, &self.spec, &self.known, &new)?;
+        let begin = begin(&self.admin, &self.spec, &self.known, &new, Undecided::Waited)?;
         self.take_over(begin);
         self.read_all()
     }

@@ -59,7 +59,10 @@ pub(super) fn greet(client: &Client, address: &str, properties: &Properties) -> 
         // In short steps, because a refusal is told by an event and not by the answer.
         let answer = client.topics(Duration::from_millis(300));
         client.poll(Duration::ZERO);
-        let Err(failure) = answer else { return Ok(()) };
+        let Err(failure) = answer else {
+            client.is_let_in();
+            return Ok(());
+        };
         if let Some(error) = refusal(client, address) {
             return Err(error);
         }

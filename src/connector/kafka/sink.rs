@@ -187,6 +187,7 @@ impl Writer {
                 let request = (format!("begin transactions as \"{id}\""), Right::transactional_id(id));
                 outcome.map_err(|failure| KafkaError::of(&admin.address, request, failure))
             })?;
+            client.is_let_in();
         }
         let transactional = id.is_some();
         Ok(Self {
@@ -223,7 +224,6 @@ impl Writer {
             self.check(output)?;
         }
         let others = self.others(&of_others)?;
-        let outputs: Vec<&Output> = commit.outputs.iter().chain(&others).collect();
         let member = match &commit.membership {
             None => None,
             Some(membership) => match Arc::clone(membership).downcast::<Member>() {
@@ -233,9 +233,14 @@ impl Writer {
         };
         let deadline = Instant::now() + self.timeout;
         let mut offsets = if self.transactional {
+            let outputs: Vec<&Output> = commit.outputs.iter().chain(&others).collect();
             self.transact(&outputs, &of_topics, member.as_deref(), deadline)?
         } else {
-            let offsets = self.write(&outputs, deadline)?;
+            let offsets = self.write(&commit.outputs.iter().collect::<Vec<_>>(), deadline)?;
+            // Their leaders are others': a position must not be there before the rows that it stands behind.
+            if !others.is_empty() {
+                self.write(&others.iter().collect::<Vec<_>>(), deadline)?;
+            }
             let address = self.admin.address.clone();
             step(&address, Step::Positions, || self.move_on(&of_topics, member.as_ref()))?;
             offsets
@@ -365,7 +370,12 @@ impl Writer {
     fn hand_over(&self, outputs: &[&Output], deadline: Instant) -> Answer<()> {
         self.client.expect(outputs.len());
         for (index, output) in outputs.iter().enumerate() {
-            let Some(known) = self.topics.get(&output.topic) else { continue };
+            let Some(known) = self.topics.get(&output.topic) else {
+                return Err(KafkaError::Misuse(format!(
+                    "topic \"{}\" was not looked at before writing to it",
+                    output.topic
+                )));
+            };
             let rows = output.records.len();
             let mut from = 0;
             while from < rows {

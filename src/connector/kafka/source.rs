@@ -22,9 +22,9 @@ pub(super) type Place = (usize, Partition);
 /// Which partitions a member has, and with which of its assignments each came. Replaced whole, so a cut keeps the one it saw.
 pub(super) type Owned = Arc<BTreeMap<(Arc<str>, Partition), u64>>;
 
-/// Whether the source must know of partitions' ends.
+/// Whether the source must know of partitions' ends: not of those before which there is nothing.
 pub(super) fn has_ends(spec: &SourceSpec) -> bool {
-    spec.topics.iter().any(|topic| topic.ends.is_some())
+    spec.topics.iter().any(|topic| topic.ends.iter().flatten().any(|end| *end > 0))
 }
 
 /// Whether messages are taken one by one, see [`Queue::take`]: where some partitions are followed past ends that are told of.
@@ -67,6 +67,13 @@ pub(super) struct Shared {
 }
 
 impl Shared {
+    /// The place in the group as it is now.
+    pub(super) fn membership(self: &Arc<Self>) -> Membership {
+        let owned = Arc::clone(&lock(&self.owned));
+        let member: Arc<dyn Any + Send + Sync> = Arc::new(Member { shared: Arc::clone(self), owned });
+        member
+    }
+
     /// Commits once more, and waits, what was committed without waiting, of partitions that are `leaving`.
     pub(super) fn make_sure(&self, leaving: impl Fn(&str, Partition) -> bool) -> Outcome<()> {
         let gone: BTreeMap<(Arc<str>, Partition), Position> = {
@@ -92,6 +99,8 @@ pub(super) struct State {
     /// The partition that comes first in the next cut.
     turn: Option<Place>,
     pub finished: bool,
+    /// The engine knows that it has finished.
+    pub told_finished: bool,
     pub error: Option<crate::Error>,
     pub failed: bool,
     /// The source was dropped.
@@ -305,12 +314,7 @@ impl Source for KafkaSource {
                 let chunks = state.cut(limit);
                 if !chunks.is_empty() {
                     self.shared.room.notify_one();
-                    let membership = self.shared.group.as_ref().map(|_| {
-                        let owned = Arc::clone(&lock(&self.shared.owned));
-                        let member: Arc<dyn Any + Send + Sync> =
-                            Arc::new(Member { shared: Arc::clone(&self.shared), owned });
-                        member as Membership
-                    });
+                    let membership = self.shared.group.as_ref().map(|_| self.shared.membership());
                     return Ok(Event::Cut(Cut { chunks, membership }));
                 }
                 if let Some(error) = state.error.take() {
@@ -320,7 +324,10 @@ impl Source for KafkaSource {
                     return Err(KafkaError::Misuse("the source has failed before".to_owned()).into());
                 }
                 if state.finished {
-                    return Ok(Event::Finished);
+                    let told = std::mem::replace(&mut state.told_finished, true);
+                    if !told || self.shared.group.is_none() {
+                        return Ok(Event::Finished);
+                    }
                 }
             }
             // A notification between the look above and this line is kept.

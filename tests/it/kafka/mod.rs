@@ -10,6 +10,7 @@
 //! members             whose partitions are whose
 //! registry            the model topic, and other publishers
 //! security            TLS, passwords, rights
+//! sharing             what processes of one job cannot share
 //! trial ─► trouble    a job whose processes and brokers are killed: each row once
 //!       ─► points     a job that dies or fails before and after every step of a commit
 //!       ─► witness    Kafka's own consumer reads what came out ─► verdict
@@ -35,6 +36,7 @@ mod points;
 mod reading;
 mod registry;
 mod security;
+mod sharing;
 mod trial;
 mod trouble;
 mod verdict;

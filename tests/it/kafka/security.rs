@@ -313,6 +313,7 @@ fn each_command_needs_exactly_these_rights() {
     assert_eq!(generator("admin").code, 0);
     let positions = "vatic-positions";
     let of_a_generator = [
+        grant("READ", "GROUP", &format!("vatic-{made}-")),
         grant("READ", "TOPIC", positions),
         grant("WRITE", "TOPIC", positions),
         grant("DESCRIBE_CONFIGS", "TOPIC", positions),
