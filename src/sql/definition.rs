@@ -11,6 +11,7 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use super::types::{arrow_type, map, sql_type};
 use crate::config::Options;
 use crate::error::{Error, Result, did_you_mean};
+use crate::format::Inferred;
 
 /// A table.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -179,6 +180,15 @@ impl TableDefinition {
             .map(|f| Column { nullable: f.is_nullable(), ..Column::new(f.name(), column_type(f.data_type())) })
             .collect();
         self
+    }
+}
+
+impl TableDefinition {
+    /// The same table with the columns, and the options, that records suggest.
+    #[must_use]
+    pub fn with_inferred(mut self, inferred: &Inferred) -> Self {
+        inferred.options.iter().for_each(|(name, value)| self.options.set(name, value));
+        self.with_columns(&inferred.schema)
     }
 }
 

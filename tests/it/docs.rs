@@ -12,10 +12,11 @@ use vatic::cli::args::Cli;
 use vatic::config::OptionSpec;
 use vatic::connector::CONNECTORS;
 use vatic::format::FORMATS;
-use vatic::sql::MetadataColumn;
+use vatic::sql::copy::COPY_OPTIONS;
 use vatic::sql::functions::FUNCTIONS;
 use vatic::sql::options::TABLE_OPTIONS;
 use vatic::sql::settings::SETTINGS;
+use vatic::sql::{MetadataColumn, STATEMENTS};
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -83,6 +84,30 @@ fn every_table_option_is_documented_with_its_default() {
         let text = section(&page, &title).unwrap_or_else(|| panic!("options.md has no section {title}"));
         none(&compare(&format!("options.md, {title}"), &rows(text), specs));
     }
+}
+
+#[test]
+fn every_option_of_copy_is_documented_with_its_default() {
+    let page = page("statements.md");
+    let text = section(&page, "COPY").expect("statements.md has a section on COPY");
+    none(&compare("statements.md, COPY", &rows(text), COPY_OPTIONS));
+}
+
+/// The table at the top of statements.md names each statement, and each list of SHOW.
+#[test]
+fn every_statement_is_documented() {
+    let page = page("statements.md");
+    let before_sections = &page[..page.find("\n## ").unwrap_or(page.len())];
+    let first_cells = before_sections.lines().filter(|l| l.starts_with("| `")).filter_map(|l| l.split('|').nth(1));
+    let code: Vec<&str> = first_cells.flat_map(|cell| cell.split('`').skip(1).step_by(2)).collect();
+    let words: BTreeSet<&str> = code.iter().filter_map(|code| code.split([' ', '.']).next()).collect();
+    let lists: BTreeSet<&str> = vatic::sql::LISTS.iter().map(|(word, _)| *word).collect();
+    for word in STATEMENTS.iter().chain(lists.iter().filter(|list| **list != "TABLES")) {
+        assert!(words.contains(word), "{word} is not documented");
+    }
+    let unknown: Vec<&&str> =
+        words.iter().filter(|word| !STATEMENTS.contains(word) && !lists.contains(*word) && **word != "DESC").collect();
+    assert!(unknown.is_empty(), "these begin no statement: {unknown:?}");
 }
 
 #[test]
@@ -255,6 +280,10 @@ fn every_type_in_the_docs_is_one() {
         }
     }
     assert!(seen > 30, "only {seen} types were found");
+    let documented: BTreeSet<&str> =
+        page.split('`').skip(1).step_by(2).filter_map(|code| code.split(['(', '<', '[']).next()).collect();
+    let missing: Vec<&&str> = vatic::sql::types::KNOWN.iter().filter(|name| !documented.contains(**name)).collect();
+    assert!(missing.is_empty(), "these types are not documented: {missing:?}");
 }
 
 #[test]
