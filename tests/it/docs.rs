@@ -286,6 +286,67 @@ fn every_type_in_the_docs_is_one() {
     assert!(missing.is_empty(), "these types are not documented: {missing:?}");
 }
 
+/// Whether `value`, JSON text, is read into a column of a type.
+fn json_takes(sql_type: &str, value: &str) -> bool {
+    let statement = format!("CREATE TABLE t (v {sql_type}) WITH (topic = 't')");
+    let statement = vatic::sql::parse(&statement, None).unwrap().remove(0).statement;
+    let vatic::sql::Statement::CreateTable { definition, .. } = statement else { unreachable!() };
+    let mut decoder =
+        vatic::format::format("json").unwrap().decoder(definition.schema(), &[0], &definition.options).unwrap();
+    let record = format!("{{\"v\": {value}}}");
+    decoder.decode(&arrow::array::BinaryArray::from_vec(vec![record.as_bytes()])).bad.is_empty()
+}
+
+/// The types that the first words of a row in json.md stand for; none for rows whose examples are words.
+fn types_of(cell: &str) -> Vec<&str> {
+    match cell {
+        "integers" => vec!["INT"],
+        "integers, REAL, DOUBLE" => vec!["INT", "REAL", "DOUBLE"],
+        "REAL, DOUBLE" => vec!["REAL", "DOUBLE"],
+        "DECIMAL(p, s)" | "DECIMAL" | "DECIMAL(10, 2)" => vec!["DECIMAL(10, 2)"],
+        plain @ ("BOOLEAN" | "BIGINT" | "DOUBLE" | "VARCHAR" | "DATE" | "TIMESTAMP") => vec![plain],
+        _ => Vec::new(),
+    }
+}
+
+/// The examples in json.md of what is read and what is not are read, and are not.
+#[test]
+fn the_rules_of_json_hold() {
+    let page = page("json.md");
+    let cells = |line: &str| -> Vec<String> { line.split('|').skip(1).map(|cell| cell.trim().to_owned()).collect() };
+    let values = |cell: &str| -> Vec<String> {
+        let codes = cell.split('`').skip(1).step_by(2).filter(|code| !code.contains("json."));
+        codes
+            .filter(|code| code.starts_with(['"', '{', '-', 't', 'f']) || code.starts_with(|c: char| c.is_ascii_digit()))
+            .map(str::to_owned)
+            .collect()
+    };
+    let mut seen = 0;
+    let mut wrong = Vec::new();
+    let mut expect = |sql_type: &str, value: &str, taken: bool| {
+        seen += 1;
+        if json_takes(sql_type, value) != taken {
+            wrong.push(format!("json.md: {value} for {sql_type} is {}", if taken { "refused" } else { "read" }));
+        }
+    };
+    let read = section(&page, "What is read").expect("json.md says what is read");
+    for row in read.lines().filter(|line| line.starts_with('|')).map(cells) {
+        for sql_type in types_of(&row[0]) {
+            values(&row[1]).iter().for_each(|value| expect(sql_type, value, true));
+            values(&row[2]).iter().for_each(|value| expect(sql_type, value, false));
+        }
+    }
+    let coerced =
+        section(&page, "Where arrow-json coerces and vatic does not").expect("json.md says where arrow-json coerces");
+    for row in coerced.lines().filter(|line| line.starts_with('|')).map(cells).filter(|row| row[3].starts_with("bad")) {
+        for sql_type in types_of(&row[1]) {
+            values(&row[0]).iter().for_each(|value| expect(sql_type, value, false));
+        }
+    }
+    assert!(seen > 40, "only {seen} examples were found");
+    none(&wrong);
+}
+
 #[test]
 fn every_link_between_pages_leads_somewhere() {
     let mut complaints = Vec::new();

@@ -7,6 +7,10 @@
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::Duration;
+
+/// Longer than any command takes, on any machine.
+const DEADLINE: Duration = Duration::from_secs(120);
 
 struct Step {
     command: String,
@@ -102,10 +106,17 @@ fn every_command_of(page: &str) {
         shell.args(["-c", &format!("exec 2>&1\n{command}")]).current_dir(dir.path()).stdin(Stdio::null());
         shell.env("PATH", &path).env_remove("VATIC_BROKER").process_group(0).stdout(Stdio::piped());
         let child = shell.spawn().unwrap();
+        let group = i32::try_from(child.id()).unwrap();
         if command.contains(" & ") {
-            groups.0.push(i32::try_from(child.id()).unwrap());
+            groups.0.push(group);
         }
-        let output = child.wait_with_output().unwrap();
+        let (send, receive) = std::sync::mpsc::channel();
+        std::thread::spawn(move || send.send(child.wait_with_output()));
+        let output = receive.recv_timeout(DEADLINE).unwrap_or_else(|_| {
+            drop(Groups(vec![group]));
+            panic!("$ {command}\nwas not done after {DEADLINE:?}");
+        });
+        let output = output.unwrap();
         let seen = String::from_utf8(output.stdout).unwrap();
         let lines: Vec<&str> = seen.lines().collect();
         let alike = lines.len() == shown.len() && shown.iter().zip(&lines).all(|(shown, line)| is_shown(shown, line));
