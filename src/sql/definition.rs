@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 
-use super::types::{arrow_type, map, sql_type};
+use super::types::{arrow_type, map, parse_type, sql_type};
 use crate::config::Options;
 use crate::error::{Error, Result, did_you_mean};
 use crate::format::Inferred;
@@ -194,10 +194,7 @@ impl TableDefinition {
 
 /// The type that a column has if values of `data_type` are kept in it: what its SQL name means, where it has one.
 fn column_type(data_type: &DataType) -> DataType {
-    let text = sql_type(data_type);
-    let parsed = sqlparser::parser::Parser::new(&super::dialect::VaticDialect)
-        .try_with_sql(&text)
-        .and_then(|mut parser| parser.parse_data_type());
+    let parsed = parse_type(&sql_type(data_type));
     parsed.ok().and_then(|ast| arrow_type(&ast).ok()).unwrap_or_else(|| data_type.clone())
 }
 

@@ -210,6 +210,75 @@ pub(super) fn settle(query: &mut Query, params: &Params) {
     let _ = query.visit(&mut Settle { params });
 }
 
+/// As [`settle`], but leaves a parameter that is a whole output column, for who knows the column it goes into: [`settle_outputs`].
+pub(super) fn settle_but_outputs(query: &mut Query, params: &Params) {
+    outputs(query, keep);
+    settle(query, params);
+}
+
+/// Gives the parameters that are output columns of `query`, an INSERT's, the types of the columns they go into. Numbers stay what they
+/// are by themselves: whether one fits is the table's business.
+///
+/// # Errors
+/// `Internal` if a type cannot be written.
+pub fn settle_outputs(query: &mut Query, params: &Params, types: &[DataType]) -> Result<()> {
+    let types = if count_outputs(query) == Some(types.len()) { types } else { &[] };
+    let mut column = 0;
+    let mut failed = None;
+    outputs(query, |expr| {
+        let wanted = types.get(column % types.len().max(1)).filter(|wanted| !wanted.is_numeric());
+        column += 1;
+        let ast::Expr::Value(value) = &*expr else { return };
+        let Value::Placeholder(text) = &value.value else { return };
+        let Some(given) = text.strip_prefix('$').and_then(|name| params.get(name)) else { return };
+        let Some(wanted) = wanted else {
+            *expr = Form::of(given).literal();
+            return;
+        };
+        match super::types::parse_type(&super::types::sql_type(wanted)) {
+            Ok(data_type) => {
+                let inner = Box::new(expr.clone());
+                *expr = ast::Expr::Cast { kind: ast::CastKind::Cast, expr: inner, data_type, array: false, format: None };
+            }
+            Err(error) => failed = Some(error),
+        }
+    });
+    failed.map_or(Ok(()), Err)
+}
+
+/// Shows `each` the expressions of the output columns, row by row; none where `*` hides how many there are.
+fn outputs(query: &mut Query, mut each: impl FnMut(&mut ast::Expr)) {
+    match query.body.as_mut() {
+        ast::SetExpr::Values(values) => values.rows.iter_mut().flat_map(|row| row.iter_mut()).for_each(each),
+        ast::SetExpr::Select(select) => {
+            for item in &mut select.projection {
+                if let ast::SelectItem::UnnamedExpr(expr) | ast::SelectItem::ExprWithAlias { expr, .. } = item {
+                    each(expr);
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+/// How many output columns `query` has, if that is seen without planning it.
+#[must_use]
+pub fn count_outputs(query: &Query) -> Option<usize> {
+    match query.body.as_ref() {
+        ast::SetExpr::Values(values) => {
+            let width = values.rows.first()?.len();
+            values.rows.iter().all(|row| row.len() == width).then_some(width)
+        }
+        ast::SetExpr::Select(select) => {
+            let plain = |item: &ast::SelectItem| {
+                matches!(item, ast::SelectItem::UnnamedExpr(_) | ast::SelectItem::ExprWithAlias { .. })
+            };
+            select.projection.iter().all(plain).then_some(select.projection.len())
+        }
+        _ => None,
+    }
+}
+
 struct Settle<'a> {
     params: &'a Params,
 }

@@ -101,6 +101,17 @@ pub fn arrow_type(sql: &Ast) -> Result<DataType> {
     })
 }
 
+/// A type's text as sqlparser's tree.
+///
+/// # Errors
+/// `Internal` for a text that is no type.
+pub fn parse_type(text: &str) -> Result<Ast> {
+    let parsed = sqlparser::parser::Parser::new(&super::dialect::VaticDialect)
+        .try_with_sql(text)
+        .and_then(|mut parser| parser.parse_data_type());
+    parsed.map_err(|e| Error::internal(format!("\"{text}\" is not a type")).source(e))
+}
+
 fn unknown(sql: &Ast) -> Error {
     let text = sql.to_string();
     let error = Error::user(format!("unknown type \"{text}\""));

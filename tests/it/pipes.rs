@@ -90,6 +90,32 @@ fn a_job_of_a_saved_file_takes_parameters() {
 }
 
 #[test]
+fn a_parameter_that_is_inserted_has_the_type_of_its_column() {
+    let place = payments();
+    let args = ["sql", "--param", "id=4", "--param", "card=123", "--param", "at=2026-11-21", "--param", "paid=NULL"];
+    let sql = format!(
+        "{TABLE} INSERT INTO p (card, id, at, paid, amount) VALUES ($card, $id, $at, $paid, $id), ('x', 5, NULL, true, 1)"
+    );
+    place.ok(&[&args[..], &[&sql]].concat());
+    let select = format!("{TABLE} SELECT card, id, at, paid, amount FROM p WHERE id > 3 ORDER BY id");
+    let expected = [
+        json!({"card": "123", "id": 4, "at": "2026-11-21T00:00:00.000", "paid": null, "amount": 4.0}),
+        json!({"card": "x", "id": 5, "at": null, "paid": true, "amount": 1.0}),
+    ];
+    assert_eq!(place.rows(&select), expected);
+    // In a job, and never as another number.
+    let job = format!(
+        "{TABLE} CREATE TABLE q (id INT, card VARCHAR, who VARCHAR) WITH (topic = 'q'); INSERT INTO q SELECT id, $card, card FROM p WHERE id = 1;"
+    );
+    place.file("job.sql", job);
+    place.ok(&["run", "--until-end", "--param", "card=007", "job.sql"]);
+    assert_eq!(place.values("q"), [r#"{"id":1,"card":"007","who":"7"}"#]);
+    let ended = place.vatic(&["sql", "--param", "at=soon", &format!("{TABLE} INSERT INTO p (at) VALUES ($at)")]);
+    assert_eq!(ended.code, 1);
+    assert!(ended.err.starts_with("error: parameter \"at\" is to be TIMESTAMP(3) here, and is 'soon'"), "{}", ended.err);
+}
+
+#[test]
 fn a_parameter_that_is_missing_unknown_or_wrong_is_named() {
     let place = payments();
     for (params, sql, error, hint) in [

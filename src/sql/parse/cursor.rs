@@ -10,7 +10,7 @@ use sqlparser::tokenizer::{Span, Token, TokenWithSpan};
 
 use super::super::dialect::VaticDialect;
 use super::super::names::Name;
-use super::super::params::{Params, parameter, settle};
+use super::super::params::{Params, parameter, settle, settle_but_outputs};
 use super::super::text::Source;
 use super::check::check;
 use super::hints;
@@ -169,6 +169,17 @@ impl<'a> Cursor<'a> {
         let mut query = check(query).map_err(|e| e.at(self.since(start)))?;
         if let Some(params) = self.params {
             settle(&mut query, params);
+        }
+        Ok(query)
+    }
+    /// Reads the query of an INSERT: parameters that are output columns stay, since the table's columns decide on their types.
+    pub fn inserted(&mut self) -> Result<Box<Query>> {
+        let params = self.params.take();
+        let query = self.query();
+        self.params = params;
+        let mut query = query?;
+        if let Some(params) = self.params {
+            settle_but_outputs(&mut query, params);
         }
         Ok(query)
     }

@@ -233,7 +233,7 @@ fn insert(c: &mut Cursor) -> Result<Statement> {
         }
         c.expect_token(&Token::RParen)?;
     }
-    let query = c.query()?;
+    let query = c.inserted()?;
     let values = matches!(query.body.as_ref(), SetExpr::Values(_));
     Ok(Statement::Insert { target, columns, query, values })
 }
