@@ -131,6 +131,12 @@ pub enum Command {
         /// The shell to complete for.
         shell: Shell,
     },
+    /// Print the manual page, or write the pages of all commands into a directory.
+    #[command(after_help = MAN_EXAMPLES)]
+    Man {
+        /// Where to write them: vatic.1, vatic-run.1, ...; what is there is replaced.
+        dir: Option<PathBuf>,
+    },
     /// Try the model on stdin, within limits; what a broken one does then, it does to this process only.
     #[command(name = crate::model::sandbox::COMMAND, hide = true)]
     TryModel {
@@ -147,11 +153,13 @@ stays until the jobs end. Several files run at once, each in a session of its ow
 Examples:
   vatic run queries/alerts.sql
   vatic run --until-end backfill.sql      read what there is, then end
+  vatic run --param limit=0.9 risky.sql   the file says: WHERE risk > $limit
   vatic run a.sql b.sql --broker localhost:9092";
 
 const SQL_EXAMPLES: &str = "Examples:
   vatic sql \"SELECT count(*) FROM topic('payments')\"
   vatic sql --format json \"SELECT * FROM models\" | jq .
+  vatic sql \"COPY (SELECT * FROM topic('payments')) TO 'payments.parquet'\"
   vatic sql \"SELECT * FROM topic('payments') EMIT CHANGES\"    follow new rows until Ctrl-C";
 
 const PUBLISH_EXAMPLES: &str = "Prints NAME:VERSION format=... size=... sha256=... offset=...
@@ -183,6 +191,10 @@ Examples:
 const CONSUME_EXAMPLES: &str = "Examples:
   vatic consume payments | head
   vatic consume payments --follow --json";
+
+const MAN_EXAMPLES: &str = "Examples:
+  vatic man | man -l -
+  vatic man ~/.local/share/man/man1";
 
 const DEMO_EXAMPLES: &str =
     "The demo has an embedded broker of its own, whatever --broker says. At its end it prints commands
@@ -242,6 +254,12 @@ pub struct RunArgs {
     /// As --until-end, and open windows are closed.
     #[arg(long = "final")]
     pub close: bool,
+    /// How rows are printed; json is one object per line.
+    #[arg(long, value_enum, default_value_t = OutputFormat::Table)]
+    pub format: OutputFormat,
+    /// The value of $NAME in the files; may be repeated.
+    #[arg(long = "param", value_name = "NAME=VALUE", value_parser = parse_property)]
+    pub params: Vec<(String, String)>,
 }
 
 /// `vatic sql`.
@@ -253,6 +271,9 @@ pub struct SqlArgs {
     /// How rows are printed; json is one object per line.
     #[arg(long, value_enum, default_value_t = OutputFormat::Table)]
     pub format: OutputFormat,
+    /// The value of $NAME in the statements; may be repeated.
+    #[arg(long = "param", value_name = "NAME=VALUE", value_parser = parse_property)]
+    pub params: Vec<(String, String)>,
 }
 
 /// How rows are printed.

@@ -1,5 +1,5 @@
 //! The command line: `vatic run`, `sql`, `shell`, `publish`, `score`, `inspect`, `produce`, `consume`, `topic`, `demo`,
-//! `bench`, `completions`.
+//! `bench`, `completions`, `man`.
 //!
 //! ```text
 //! args ─► Context (engine's config, ui, signals) ─► one module per subcommand ─► Result ─► exit code
@@ -15,6 +15,7 @@ mod consume;
 mod demo;
 mod errors;
 mod inspect;
+mod man;
 mod output;
 mod produce;
 mod properties;
@@ -114,12 +115,14 @@ pub fn main() -> ExitCode {
 }
 
 fn start(cli: Cli, ui: &Arc<Ui>) -> Result<ExitCode> {
-    if let Some(Command::Completions { shell }) = cli.command {
-        let mut script = Vec::new();
-        clap_complete::generate(shell, &mut Cli::command(), "vatic", &mut script);
-        let mut out = Output::stdout();
-        let written = out.write(&script).and_then(|()| out.flush());
-        return Ok(written.map_or_else(|error| conclude(ui, None, &error), |()| ExitCode::SUCCESS));
+    // These need no broker, and are the definitions themselves in another form.
+    let from_definitions = match &cli.command {
+        Some(Command::Completions { shell }) => Some(completions(*shell)),
+        Some(Command::Man { dir }) => Some(man::man(ui, dir.as_deref())),
+        _ => None,
+    };
+    if let Some(outcome) = from_definitions {
+        return Ok(outcome.map_or_else(|error| conclude(ui, None, &error), |()| ExitCode::SUCCESS));
     }
     let mut given = cli.global.properties_file.as_deref().map_or_else(|| Ok(Vec::new()), properties::read)?;
     // Of a property that is given twice the last one counts.
@@ -150,21 +153,34 @@ fn start(cli: Cli, ui: &Arc<Ui>) -> Result<ExitCode> {
     })
 }
 
+fn completions(shell: clap_complete::Shell) -> Result<()> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "vatic", &mut script);
+    let mut out = Output::stdout();
+    out.write(&script)?;
+    out.flush()
+}
+
 fn dispatch(cx: &Context, runtime: &Runtime, command: Command) -> Result<()> {
     match command {
         Command::Shell => shell::shell(cx, runtime),
         Command::Run(args) => runtime.block_on(run::run(cx, &args)),
-        Command::Sql(args) => runtime.block_on(run::text(cx, &args.statements, None, args.format)),
+        Command::Sql(args) => runtime.block_on(run::sql(cx, &args)),
         Command::Publish(args) => runtime.block_on(cx.until_signal(publish::publish(cx, &args))),
         Command::Score(args) => runtime.block_on(score::score(cx, &args)),
         Command::Inspect(args) => runtime.block_on(cx.until_signal(inspect::inspect(cx, &args))),
         Command::Produce(args) => runtime.block_on(produce::produce(cx, &args)),
-        Command::Consume(args) => runtime.block_on(cx.until_signal(consume::consume(cx, &args))),
+        Command::Consume(args) => runtime.block_on(cx.until_signal(async {
+            tokio::select! {
+                outcome = consume::consume(cx, &args) => outcome,
+                error = output::reader_left() => Err(error),
+            }
+        })),
         Command::Topic(command) => runtime.block_on(cx.until_signal(topic::topic(cx, command))),
         Command::Demo(args) => runtime.block_on(demo::demo(cx, &args)),
         Command::Bench(args) => runtime.block_on(bench::bench(cx, &args)),
         Command::BenchPart(part) => runtime.block_on(cx.until_signal(bench::part(cx, &part))),
-        Command::Completions { .. } | Command::TryModel { .. } => Ok(()), // answered before anything was opened
+        Command::Completions { .. } | Command::Man { .. } | Command::TryModel { .. } => Ok(()), // answered before anything was opened
     }
 }
 

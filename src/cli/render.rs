@@ -7,11 +7,10 @@
 use std::io::Write;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, BinaryArray};
-use arrow::compute::cast;
-use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
+use arrow::array::{Array, BinaryArray};
+use arrow::datatypes::{Field, FieldRef, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
-use arrow::util::display::{ArrayFormatter, DurationFormat, FormatOptions};
+use arrow::util::display::ArrayFormatter;
 use comfy_table::{Cell, CellAlignment, ColumnConstraint, Table, Width};
 use futures::StreamExt;
 
@@ -21,6 +20,7 @@ use super::ui::Ui;
 use crate::config::Options;
 use crate::engine::Rows;
 use crate::error::{Error, Result};
+use crate::format::plain::{FORMAT, plain_batch, plain_schema};
 use crate::format::{Encoder, format};
 
 /// So many rows decide how wide the columns of a table are at first.
@@ -76,8 +76,7 @@ impl Printer {
     /// # Errors
     /// `User` if JSON cannot carry one of the types.
     pub fn new(format: OutputFormat, schema: &Schema) -> Result<Self> {
-        let fields: Vec<FieldRef> = schema.fields().iter().map(plain_field).collect();
-        let schema = Arc::new(Schema::new(fields));
+        let schema = plain_schema(schema);
         let json = match format {
             OutputFormat::Json => Some(json_encoder(Arc::clone(&schema))?),
             OutputFormat::Table | OutputFormat::Csv => None,
@@ -93,7 +92,7 @@ impl Printer {
     pub fn write<W: Write>(&mut self, batches: &[RecordBatch], out: &mut Output<W>) -> Result<()> {
         let mut plain = Vec::with_capacity(batches.len());
         for batch in batches.iter().filter(|b| b.num_rows() > 0) {
-            plain.push(self.plain(batch)?);
+            plain.push(plain_batch(batch, &self.schema)?);
             self.rows += batch.num_rows() as u64;
         }
         if plain.is_empty() {
@@ -194,14 +193,6 @@ impl Printer {
         }
         Ok(())
     }
-
-    fn plain(&self, batch: &RecordBatch) -> Result<RecordBatch> {
-        let columns = batch.columns().iter().zip(self.schema.fields()).map(|(array, field)| plain_array(array, field));
-        let columns = columns.collect::<Result<Vec<_>>>()?;
-        let options = arrow::record_batch::RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-        RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options)
-            .map_err(|e| Error::internal("rows do not fit their own schema").source(e))
-    }
 }
 
 /// One column of a batch, as text.
@@ -239,8 +230,6 @@ impl Column<'_> {
     }
 }
 
-const FORMAT: FormatOptions<'static> = FormatOptions::new().with_duration_format(DurationFormat::Pretty);
-
 fn columns(batch: &RecordBatch) -> Result<Vec<Column<'_>>> {
     let columns = batch.columns().iter().zip(batch.schema_ref().fields());
     columns
@@ -266,62 +255,6 @@ fn cells<'a>(array: &'a dyn Array, field: &FieldRef) -> Result<Cells<'a>> {
 
 fn json_encoder(schema: SchemaRef) -> Result<Box<dyn Encoder>> {
     format("json")?.encoder(schema, &Options::default())
-}
-
-/// The type as which a column is printed.
-fn plain_type(data_type: &DataType) -> DataType {
-    match data_type {
-        DataType::Utf8View | DataType::LargeUtf8 => DataType::Utf8,
-        DataType::BinaryView | DataType::LargeBinary | DataType::FixedSizeBinary(_) => DataType::Binary,
-        DataType::Dictionary(_, values) => plain_type(values),
-        DataType::List(field)
-        | DataType::LargeList(field)
-        | DataType::ListView(field)
-        | DataType::LargeListView(field)
-        | DataType::FixedSizeList(field, _) => DataType::List(plain_field(field)),
-        DataType::Struct(fields) => DataType::Struct(fields.iter().map(plain_field).collect()),
-        DataType::Map(entries, sorted) => DataType::Map(plain_entries(entries), *sorted),
-        // Types that only queries make, and no format carries.
-        DataType::Time32(_) | DataType::Time64(_) | DataType::Interval(_) | DataType::Duration(_) => DataType::Utf8,
-        other => other.clone(),
-    }
-}
-
-/// A map's entries; the keys of one that a query made may claim to be nullable, which arrow does not let a map be.
-fn plain_entries(entries: &FieldRef) -> FieldRef {
-    let entries = plain_field(entries);
-    match entries.data_type() {
-        DataType::Struct(pair) if pair.len() == 2 => {
-            let key = Arc::new(pair[0].as_ref().clone().with_nullable(false));
-            Arc::new(entries.as_ref().clone().with_data_type(DataType::Struct(vec![key, Arc::clone(&pair[1])].into())))
-        }
-        _ => entries,
-    }
-}
-
-fn plain_field(field: &FieldRef) -> FieldRef {
-    let plain = plain_type(field.data_type());
-    // What is printed is not checked for NOT NULL again.
-    let nullable = field.is_nullable() || !plain.is_nested();
-    if &plain == field.data_type() && nullable == field.is_nullable() {
-        return Arc::clone(field);
-    }
-    Arc::new(Field::new(field.name(), plain, nullable))
-}
-
-fn plain_array(array: &ArrayRef, field: &FieldRef) -> Result<ArrayRef> {
-    if array.data_type() == field.data_type() {
-        return Ok(Arc::clone(array));
-    }
-    let unprintable = |e| Error::data(format!("column \"{}\" cannot be shown", field.name())).source(e);
-    match array.data_type() {
-        DataType::Interval(_) | DataType::Duration(_) => {
-            let formatter = ArrayFormatter::try_new(array.as_ref(), &FORMAT).map_err(unprintable)?;
-            let texts = (0..array.len()).map(|row| (!array.is_null(row)).then(|| formatter.value(row).to_string()));
-            Ok(Arc::new(texts.collect::<arrow::array::StringArray>()))
-        }
-        _ => cast(array, field.data_type()).map_err(unprintable),
-    }
 }
 
 fn push_csv(line: &mut String, text: &str) {
@@ -361,7 +294,7 @@ pub fn listing(names: &[&str], rows: &[Vec<String>], numbers: &[usize]) -> Strin
 
 #[cfg(test)]
 mod tests {
-    use arrow::array::{Float64Array, Int64Array, ListArray, StringViewArray};
+    use arrow::array::{ArrayRef, Float64Array, Int64Array, ListArray, StringViewArray};
     use arrow::datatypes::Int32Type;
 
     use super::*;

@@ -10,7 +10,7 @@ use futures::future::join_all;
 use futures::stream::{FuturesUnordered, StreamExt};
 
 use super::args::OutputFormat;
-use super::output::Output;
+use super::output::{self, Output};
 use super::status::{self, Jobs};
 use super::{Context, read_file, render, stopped};
 use crate::engine::{Engine, Job, JobStatus, Outcome, Session, UntilEnd};
@@ -72,7 +72,10 @@ impl<'a> Script<'a> {
     async fn take(&mut self, outcome: Outcome) -> Result<()> {
         match outcome {
             Outcome::Done(_) => Ok(()),
-            Outcome::Rows(rows) => render::print(rows, self.format, &mut self.out, &self.cx.ui).await.map(|_| ()),
+            Outcome::Rows(rows) => tokio::select! {
+                printed = render::print(rows, self.format, &mut self.out, &self.cx.ui) => printed.map(|_| ()),
+                error = output::reader_left() => Err(error),
+            },
             Outcome::Job(job) => {
                 self.jobs.add(Arc::clone(&job));
                 match self.until_end {

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use arrow::datatypes::DataType;
 use datafusion::physical_plan::collect;
 use sha2::{Digest, Sha256};
 use sqlparser::ast;
@@ -17,6 +18,7 @@ use crate::error::{Error, Result, did_you_mean};
 use crate::metrics::JobMetrics;
 use crate::model::{ModelRef, Registry, Resolution};
 use crate::sql::options::KafkaOptions;
+use crate::sql::params::{count_outputs, settle_outputs};
 use crate::sql::settings::{Missing, OnError};
 use crate::sql::{Column, Name, TableDefinition};
 use crate::stream::lane::Policy;
@@ -39,6 +41,7 @@ impl Session {
     pub(super) async fn insert(&mut self, target: &Name, columns: &[Name], query: &ast::Query) -> Result<Outcome> {
         let table = Arc::clone(self.table(&target.text)?);
         sink_options(&table)?;
+        let query = &self.with_parameters(query, &table.definition, columns)?;
         let draft = self.draft(query, Mode::Job).await?;
         let to = targets(&table.definition, columns, draft.names.len())?;
         if draft.reads_streams() {
@@ -47,6 +50,22 @@ impl Session {
         }
         let draft = self.draft(query, Mode::Answer).await?.into_columns(&table.definition.name, &to)?;
         self.write_once(&table, draft).await
+    }
+
+    /// The query of an INSERT, whose parameters have the types of the columns they go into.
+    fn with_parameters(&self, query: &ast::Query, table: &TableDefinition, columns: &[Name]) -> Result<ast::Query> {
+        let mut query = query.clone();
+        let Some(count) = count_outputs(&query) else {
+            settle_outputs(&mut query, &self.params, &[])?;
+            return Ok(query);
+        };
+        // What is wrong with the columns is told once the query is known to be right.
+        let to = targets(table, columns, count).unwrap_or_default();
+        let mut types: Vec<(usize, DataType)> =
+            to.iter().filter_map(|(column, from)| Some(((*from)?, column.data_type.clone()))).collect();
+        types.sort_by_key(|(from, _)| *from);
+        settle_outputs(&mut query, &self.params, &types.into_iter().map(|(_, data_type)| data_type).collect::<Vec<_>>())?;
+        Ok(query)
     }
 
     /// `CREATE TABLE name WITH (...) AS query`

@@ -7,6 +7,7 @@
 //! Whoever serves people (command line, shell, network) holds an [`Engine`] and one [`Session`] per conversation.
 
 mod blueprint;
+mod copy;
 mod explain;
 mod insert;
 pub mod job;

@@ -22,6 +22,7 @@ use sqlparser::ast;
 use crate::error::{Error, Result};
 use crate::model::table::models_batch;
 use crate::model::{ModelRef, Registry, Resolution, Snapshot, UseGuard, View};
+use crate::sql::params::bind;
 use crate::sql::plan::allow::{check_logical, check_physical};
 use crate::sql::plan::check::checks_in;
 use crate::sql::plan::{ModelsCalled, models_in, session_state};
@@ -179,13 +180,14 @@ impl Session {
             context.register_table("models", Arc::new(MemTable::try_new(batch.schema(), vec![vec![batch]])?))?;
         }
         for (name, view) in &resolved.views {
-            let plan = context.state().statement_to_plan(statement(view)).await?;
+            let plan = bind(context.state().statement_to_plan(statement(view)).await?, &self.params)?;
             context.register_table(
                 datafusion::common::TableReference::bare(name.as_str()),
                 Arc::new(ViewTable::new(plan, None)),
             )?;
         }
         let logical = context.state().statement_to_plan(statement(&resolved.query)).await?;
+        let logical = bind(logical, &self.params)?;
         // What is written, and a view's columns, have the types that the branches of a UNION agree on, not the first one's.
         let logical = TypeCoercion::new().analyze(logical, context.state().config_options())?;
         let names = resolved.output_names(&logical);

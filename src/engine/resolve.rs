@@ -101,6 +101,22 @@ impl Session {
         Ok(())
     }
 
+    /// The table that stands for `topic('t')`, if that is what is `name`d.
+    pub(super) async fn inferred(&self, name: &str) -> Result<Option<Table>> {
+        match name.strip_prefix("topic('").and_then(|rest| rest.strip_suffix("')")) {
+            Some(topic) => self.infer(topic).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Says what is worth knowing, and only once: a statement may be planned twice, and a topic read again and again.
+    fn tell_once(&self, note: String) {
+        let mut told = self.told.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if told.insert(note.clone()) {
+            self.engine().notices().info(note);
+        }
+    }
+
     /// A table over a topic that nobody declared: the first format that reads its first records.
     async fn infer(&self, topic: &str) -> Result<Table> {
         let values = sample(self.engine().broker(), topic).await?;
@@ -113,9 +129,12 @@ impl Session {
         definition.options.set("topic", topic);
         for name in ["json", "raw"] {
             let Some(format) = FORMATS.iter().find(|f| f.name() == name) else { continue };
-            if let Ok(schema) = format.infer(&values, &definition.options) {
+            if let Ok(inferred) = format.infer(&values, &definition.options) {
                 definition.options.set("format", name);
-                return Table::new(definition.with_columns(&schema), self.base()).await;
+                for note in &inferred.notes {
+                    self.tell_once(format!("topic \"{topic}\": {note}"));
+                }
+                return Table::new(definition.with_inferred(&inferred), self.base()).await;
             }
         }
         Err(Error::data(format!("the records of topic \"{topic}\" are in no known format"))

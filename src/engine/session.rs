@@ -11,7 +11,7 @@ use sqlparser::ast;
 use sqlparser::tokenizer::Token;
 
 use crate::error::{Error, Position, Result, did_you_mean};
-use crate::sql::{ObjectKind, Parsed, Settings, Source, Statement};
+use crate::sql::{ObjectKind, Params, Parsed, Settings, Source, Statement};
 
 use super::job::{EpochHook, Job};
 use super::query::Rows;
@@ -62,6 +62,9 @@ pub struct Session {
     pub(super) stem: Option<String>,
     pub(super) until_end: UntilEnd,
     pub(super) hook: Option<EpochHook>,
+    pub(super) params: Params,
+    /// What was told of columns that were inferred: each note once.
+    pub(super) told: std::sync::Mutex<std::collections::BTreeSet<String>>,
 }
 
 impl Session {
@@ -76,6 +79,8 @@ impl Session {
             stem: None,
             until_end: UntilEnd::No,
             hook: None,
+            params: Params::default(),
+            told: std::sync::Mutex::default(),
         }
     }
 
@@ -102,6 +107,10 @@ impl Session {
     pub fn set_epoch_hook(&mut self, hook: EpochHook) {
         self.hook = Some(hook);
     }
+    /// Gives the parameters of the statements parsed from now on their values.
+    pub fn set_params(&mut self, params: Params) {
+        self.params = params;
+    }
     /// The jobs started here, in their order.
     #[must_use]
     pub fn jobs(&self) -> &[Arc<Job>] {
@@ -113,7 +122,7 @@ impl Session {
     /// # Errors
     /// `User`, with the place.
     pub fn parse(&self, text: &str, file: Option<&str>) -> Result<Vec<Parsed>> {
-        crate::sql::parse(text, file)
+        crate::sql::parse_with(text, file, &self.params)
     }
 
     /// Executes one statement.
@@ -159,7 +168,7 @@ impl Session {
             }
             Statement::Drop { kind, name, if_exists } => self.drop_object(*kind, &name.text, *if_exists),
             Statement::Show(show) => self.show(show).await.map(Outcome::Rows),
-            Statement::Describe(name) => self.describe(&name.text).map(Outcome::Rows),
+            Statement::Describe(name) => self.describe(&name.text).await.map(Outcome::Rows),
             Statement::Set { name, value } => {
                 self.settings.set(name, value)?;
                 Ok(done("SET"))
@@ -176,6 +185,7 @@ impl Session {
                 Ok(done("STOP JOB"))
             }
             Statement::ResetJob(name) => self.reset_job(name).await,
+            Statement::Copy { query, path, options } => self.copy(query, path, options).await,
             Statement::Explain { analyze, verbose, statement } => {
                 self.explain(statement, *analyze, *verbose).await.map(Outcome::Rows)
             }
@@ -332,13 +342,17 @@ fn place_in(error: &Error, statement: &Position) -> Option<Position> {
         let name = found.split(|c: char| !c.is_alphanumeric() && c != '_').next().filter(|name| !name.is_empty())?;
         return (inside(&place) && error.message().to_lowercase().contains(&name.to_lowercase())).then_some(place);
     }
-    let about_a_name = ["no column", "no field", "no function", "no table", "function", "unknown type"];
+    let about_a_name = ["no column", "no field", "no function", "no table", "function", "unknown type", "parameter"];
     if !about_a_name.iter().any(|begin| error.message().starts_with(begin)) {
         return None;
     }
     let name = error.message().split('"').nth(1)?;
     let tokens = source.tokens().ok()?;
-    let named = tokens.iter().filter(|t| matches!(&t.token, Token::Word(word) if word.value == name));
+    let named = tokens.iter().filter(|t| match &t.token {
+        Token::Word(word) => word.value == name,
+        Token::Placeholder(parameter) => parameter.strip_prefix('$') == Some(name),
+        _ => false,
+    });
     let places: Vec<Position> = named.map(|t| source.of_span(t.span)).filter(inside).collect();
     // Twice is too often to say which.
     <[Position; 1]>::try_from(places).ok().map(|[place]| place)

@@ -11,7 +11,7 @@ use datafusion::logical_expr::Documentation;
 use crate::connector::file::Files;
 use crate::connector::{CONNECTORS, OffsetAt};
 use crate::error::{Error, Result};
-use crate::format::{FORMATS, format};
+use crate::format::{FORMATS, Inferred, format};
 use crate::model::table::{models_batch, models_schema};
 use crate::sql::functions::FUNCTIONS;
 use crate::sql::{Column, Show, TableDefinition, TableOptions};
@@ -127,7 +127,11 @@ impl Session {
             }
             Show::Setting(name) => texts(&[name], vec![vec![some(self.settings().get(name)?)]]),
             Show::CreateTable(name) => {
-                let table = self.table(&name.text)?;
+                let inferred = self.inferred(&name.text).await?;
+                let table = match &inferred {
+                    Some(table) => table,
+                    None => self.table(&name.text)?,
+                };
                 texts(
                     &["table", "statement"],
                     vec![vec![some(&*table.definition.name), some(format!("{};", table.definition.to_sql()))]],
@@ -140,7 +144,7 @@ impl Session {
                 }
                 None => Err(Error::user(format!("no view \"{}\"", name.text)).hint("SHOW VIEWS; lists them.")),
             },
-            Show::Columns(name) => self.describe(&name.text),
+            Show::Columns(name) => self.describe(&name.text).await,
         }
     }
 
@@ -170,7 +174,7 @@ impl Session {
         )
     }
 
-    pub(super) fn describe(&self, name: &str) -> Result<Rows> {
+    pub(super) async fn describe(&self, name: &str) -> Result<Rows> {
         let names = ["column", "type", "null", "note"];
         let key = name.to_lowercase();
         if let Some(view) = self.views.get(&key) {
@@ -184,7 +188,11 @@ impl Session {
             let row = |f: &Arc<Field>| vec![some(f.name()), some(crate::sql::types::sql_type(f.data_type())), null(f), None];
             return texts(&names, schema.fields().iter().map(row).collect());
         }
-        let table = &self.table(name)?.definition;
+        let inferred = self.inferred(name).await?;
+        let table = match &inferred {
+            Some(table) => &table.definition,
+            None => &self.table(name)?.definition,
+        };
         let rows = table.columns.iter().map(|column| {
             let null = some(if column.nullable { "YES" } else { "NO" });
             vec![some(&*column.name), some(column.sql_type()), null, note(table, column)]
@@ -195,8 +203,10 @@ impl Session {
     /// `CREATE TABLE` without a query. Columns that are not given are found in the first records, and the DDL chosen is told.
     pub(super) async fn create_table(&mut self, mut definition: TableDefinition) -> Result<Outcome> {
         if definition.columns.is_empty() {
-            definition = self.infer_columns(definition).await?;
+            let notes;
+            (definition, notes) = self.infer_columns(definition).await?;
             self.engine().notices().info(format!("columns found:\n{};", definition.to_sql()));
+            notes.into_iter().for_each(|note| self.engine().notices().info(note));
         }
         let table = Table::new(definition, self.base()).await?;
         let key = table.definition.name.to_lowercase();
@@ -204,12 +214,14 @@ impl Session {
         Ok(done("CREATE TABLE"))
     }
 
-    async fn infer_columns(&self, definition: TableDefinition) -> Result<TableDefinition> {
-        let schema = match TableOptions::read(&definition)? {
-            TableOptions::Generator(_) => crate::connector::generator::Generator::schema(),
+    /// `definition` with the columns that its first records suggest, and what to know of them.
+    async fn infer_columns(&self, definition: TableDefinition) -> Result<(TableDefinition, Vec<String>)> {
+        let inferred = match TableOptions::read(&definition)? {
+            TableOptions::Generator(_) => Inferred::plain(crate::connector::generator::Generator::schema()),
             TableOptions::File(file) => {
                 let path = super::tables::resolve_path(self.base(), &file.path);
-                Arc::clone(Files::open(&path, &definition.options, None).await?.schema())
+                let files = Files::open(&path, &definition.options, None).await?;
+                files.inferred().cloned().unwrap_or_else(|| Inferred::plain(Arc::clone(files.schema())))
             }
             TableOptions::Kafka(kafka) => {
                 let values = sample(self.engine().broker(), &kafka.topic).await?;
@@ -224,7 +236,7 @@ impl Session {
                 format(kafka.format)?.infer(&values, &definition.options)?
             }
         };
-        Ok(definition.with_columns(&schema))
+        Ok((definition.with_inferred(&inferred), inferred.notes))
     }
 }
 

@@ -20,7 +20,7 @@ use arrow::util::display::{ArrayFormatter, FormatOptions};
 use super::column::{Scalar, Value, scalar};
 use super::infer::{Guess, schema as guessed_schema};
 use super::text::{DAYS, Note, has_text, write_date, write_decimal, write_timestamp};
-use super::{BadRecord, Decoded, Decoder, Encoder, Format, Reason, Texts, project, type_name};
+use super::{BadRecord, Decoded, Decoder, Encoder, Format, Inferred, Reason, Texts, project, type_name};
 use crate::config::{OptionSpec, Options};
 use crate::error::{Error, Result};
 
@@ -91,6 +91,19 @@ impl Dialect {
         split.line(line, self.delimiter)?;
         Ok((0..split.fields.len()).map(|i| split.field(line, i, &self.null).map(str::to_owned)).collect())
     }
+
+    /// A line of `fields`, with its line break.
+    pub fn line<'a>(&self, fields: impl Iterator<Item = &'a str>) -> Vec<u8> {
+        let mut line = Vec::new();
+        for (i, field) in fields.enumerate() {
+            if i > 0 {
+                line.push(self.delimiter);
+            }
+            quote(field.as_bytes(), self.delimiter, self.null.as_bytes(), &mut line);
+        }
+        line.push(b'\n');
+        line
+    }
 }
 
 /// Whether a line break lies inside of a field, for those who cut a file into lines: `false` at the start of a record, then fed
@@ -151,7 +164,7 @@ impl Format for Csv {
         encoder.encode(&RecordBatch::new_empty(schema))?;
         Ok(Box::new(encoder))
     }
-    fn infer(&self, values: &[&[u8]], options: &Options) -> Result<SchemaRef> {
+    fn infer(&self, values: &[&[u8]], options: &Options) -> Result<Inferred> {
         let dialect = Dialect::new(options, false)?;
         let mut lines = values.iter().filter_map(|v| std::str::from_utf8(v).ok()).filter_map(|l| dialect.fields(l).ok());
         let Some(first) = lines.next() else {
@@ -171,7 +184,8 @@ impl Format for Csv {
                 *guess = std::mem::replace(guess, Guess::Nothing).merge(seen);
             }
         }
-        Ok(Arc::new(guessed_schema(&guesses)))
+        // A field is text anyway: nothing is mixed.
+        Ok(Inferred::plain(Arc::new(guessed_schema(&guesses))))
     }
 }
 

@@ -1,12 +1,94 @@
 //! What the first records of a topic suggest: the narrowest type that holds all values seen.   value ─► [`Guess`] ─► Field
 //!
-//! Two guesses merge to the narrowest that holds both: BIGINT and DOUBLE to DOUBLE, structs field by field, anything else that
-//! differs to VARCHAR. NULL fits all; what was only NULL becomes VARCHAR. Every field is nullable.
+//! Two guesses merge to the narrowest that holds both: BIGINT and DOUBLE to DOUBLE, structs field by field, texts of several kinds
+//! to VARCHAR. Values of kinds that no type holds are mixed: VARCHAR, too, and the JSON format then takes whatever comes as its
+//! text ([`Inferred::options`] says so). So does what was only NULL, since nobody knows what will come. Every field is nullable.
 
-use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use serde_json::{Map, Value};
 
 use super::text::{Number, read_date, read_timestamp};
+use crate::config::Options;
+
+/// The option with the columns that take values of any kind.
+pub const MIXED: &str = "json.mixed";
+
+/// Deeper than this, objects and arrays are kept as their text: types nest 32 deep, and someone may put more around them.
+const DEPTH: usize = 24;
+
+/// What records suggest.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Inferred {
+    /// The columns.
+    pub schema: SchemaRef,
+    /// The options that belong to them.
+    pub options: Options,
+    /// What people should know of the choice.
+    pub notes: Vec<String>,
+}
+
+impl Inferred {
+    /// Columns that need nothing more.
+    #[must_use]
+    pub fn plain(schema: SchemaRef) -> Self {
+        Self { schema, options: Options::default(), notes: Vec::new() }
+    }
+
+    /// Columns of JSON objects.
+    pub(super) fn of_objects(fields: Vec<(String, Guess)>) -> Self {
+        let mut notes = Vec::new();
+        let mut kept: Vec<(String, Guess)> = Vec::with_capacity(fields.len());
+        for (name, guess) in fields {
+            let lower = name.to_lowercase();
+            if let Some((other, _)) = kept.iter().find(|(known, _)| known.to_lowercase() == lower) {
+                // A table cannot have both: unquoted references could not tell them apart.
+                notes.push(format!("field \"{name}\" is left out: it differs from \"{other}\" only in case"));
+            } else if name.is_empty() {
+                notes.push("a field without a name is left out".to_owned());
+            } else {
+                kept.push((name, guess.settled(0)));
+            }
+        }
+        let mut any = Vec::new();
+        for (name, guess) in &kept {
+            let mut kinds = Vec::new();
+            guess.find_mixed(name, &mut kinds);
+            for (path, kinds) in &kinds {
+                if let Some(kinds) = kinds {
+                    notes.push(format!(
+                        "column \"{path}\" holds {kinds}: it is VARCHAR, with the JSON text of what is no string"
+                    ));
+                }
+            }
+            if !kinds.is_empty() {
+                any.push(name.as_str());
+            }
+        }
+        let mut options = Options::default();
+        if any.iter().any(|name| name.contains(',') || name.trim() != *name || *name == "*") {
+            options.set(MIXED, "*"); // such a name cannot stand in the list
+        } else if !any.is_empty() {
+            options.set(MIXED, any.join(","));
+        }
+        Self { schema: Arc::new(schema(&kept)), options, notes }
+    }
+}
+
+/// Kinds of JSON values, as bits.
+pub(super) type Kinds = u8;
+
+const KINDS: [(Kinds, &str); 5] = [(1, "text"), (2, "numbers"), (4, "booleans"), (8, "objects"), (16, "arrays")];
+
+/// `numbers and text`
+fn words(kinds: Kinds) -> String {
+    let words: Vec<&str> = KINDS.iter().filter(|(bit, _)| kinds & bit != 0).map(|(_, word)| *word).collect();
+    match words.as_slice() {
+        [all @ .., last] if !all.is_empty() => format!("{} and {last}", all.join(", ")),
+        other => other.join(""),
+    }
+}
 
 /// A type, as far as it is known.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,6 +97,8 @@ pub(super) enum Guess {
     Nothing,
     Boolean,
     Bigint,
+    /// Integers of 64 bits without a sign: as a DOUBLE they would lose digits.
+    Unsigned,
     Double,
     Date,
     /// With the finest unit seen, at least milliseconds.
@@ -23,6 +107,8 @@ pub(super) enum Guess {
     Array(Box<Guess>),
     /// Fields in the order they were first seen in.
     Struct(Vec<(String, Guess)>),
+    /// Values of several kinds.
+    Mixed(Kinds),
 }
 
 impl Guess {
@@ -32,6 +118,7 @@ impl Guess {
             Value::Null => Self::Nothing,
             Value::Bool(_) => Self::Boolean,
             Value::Number(number) if number.is_i64() => Self::Bigint,
+            Value::Number(number) if number.is_u64() => Self::Unsigned,
             Value::Number(_) => Self::Double,
             Value::String(text) => Self::of_text(text),
             Value::Array(items) => Self::Array(Box::new(items.iter().map(Self::of).fold(Self::Nothing, Self::merge))),
@@ -73,7 +160,8 @@ impl Guess {
     pub(super) fn merge(self, other: Self) -> Self {
         match (self, other) {
             (Self::Nothing, guess) | (guess, Self::Nothing) => guess,
-            (Self::Bigint, Self::Double) | (Self::Double, Self::Bigint) => Self::Double,
+            (Self::Bigint, Self::Unsigned) | (Self::Unsigned, Self::Bigint) => Self::Unsigned,
+            (Self::Bigint | Self::Unsigned, Self::Double) | (Self::Double, Self::Bigint | Self::Unsigned) => Self::Double,
             (Self::Timestamp(a), Self::Timestamp(b)) => Self::Timestamp(a.max(b)),
             (Self::Array(a), Self::Array(b)) => Self::Array(Box::new(a.merge(*b))),
             (Self::Struct(mut fields), Self::Struct(more)) => {
@@ -91,14 +179,52 @@ impl Guess {
                 Self::Struct(fields)
             }
             (a, b) if a == b => a,
-            _ => Self::Text,
+            (a, b) if a.kinds() | b.kinds() == Self::Text.kinds() => Self::Text,
+            (a, b) => Self::Mixed(a.kinds() | b.kinds()),
+        }
+    }
+    fn kinds(&self) -> Kinds {
+        match self {
+            Self::Nothing => 0,
+            Self::Date | Self::Timestamp(_) | Self::Text => 1,
+            Self::Bigint | Self::Unsigned | Self::Double => 2,
+            Self::Boolean => 4,
+            Self::Struct(_) => 8,
+            Self::Array(_) => 16,
+            Self::Mixed(kinds) => *kinds,
+        }
+    }
+    /// The same, with text in the place of what no type can be written for: objects without a field, and what nests too deeply.
+    fn settled(self, depth: usize) -> Self {
+        match self {
+            Self::Array(_) | Self::Struct(_) if depth == DEPTH => Self::Mixed(self.kinds()),
+            Self::Struct(fields) if fields.is_empty() => Self::Mixed(Self::Struct(Vec::new()).kinds()),
+            Self::Struct(fields) if fields.iter().any(|(name, _)| name.is_empty()) => Self::Mixed(8),
+            Self::Array(item) => Self::Array(Box::new(item.settled(depth + 1))),
+            Self::Struct(fields) => {
+                Self::Struct(fields.into_iter().map(|(name, guess)| (name, guess.settled(depth + 1))).collect())
+            }
+            other => other,
+        }
+    }
+    /// The places in `self`, which is at `path`, that take values of any kind; with the kinds seen, if any were.
+    fn find_mixed(&self, path: &str, found: &mut Vec<(String, Option<String>)>) {
+        match self {
+            Self::Nothing => found.push((path.to_owned(), None)),
+            Self::Mixed(kinds) => found.push((path.to_owned(), Some(words(*kinds)))),
+            Self::Array(item) => item.find_mixed(&format!("{path}[]"), found),
+            Self::Struct(fields) => {
+                fields.iter().for_each(|(name, guess)| guess.find_mixed(&format!("{path}.{name}"), found))
+            }
+            _ => {}
         }
     }
     fn data_type(&self) -> DataType {
         match self {
-            Self::Nothing | Self::Text => DataType::Utf8,
+            Self::Nothing | Self::Text | Self::Mixed(_) => DataType::Utf8,
             Self::Boolean => DataType::Boolean,
             Self::Bigint => DataType::Int64,
+            Self::Unsigned => DataType::Decimal128(20, 0),
             Self::Double => DataType::Float64,
             Self::Date => DataType::Date32,
             Self::Timestamp(unit) => DataType::Timestamp(*unit, None),
@@ -111,4 +237,45 @@ impl Guess {
 /// The columns guessed; every one is nullable.
 pub(super) fn schema(fields: &[(String, Guess)]) -> Schema {
     Schema::new(fields.iter().map(|(name, guess)| Field::new(name, guess.data_type(), true)).collect::<Vec<_>>())
+}
+
+/// Which columns take values of any kind where they are VARCHAR, as [`MIXED`] says.
+#[derive(Debug, Clone, Default)]
+pub struct AnyKind {
+    all: bool,
+    /// In lower case.
+    names: Vec<String>,
+}
+
+impl AnyKind {
+    /// What the options say.
+    #[must_use]
+    pub fn of(options: &Options) -> Self {
+        let text = options.or(MIXED, "").trim();
+        let names = text.split(',').map(|name| name.trim().to_lowercase()).filter(|name| !name.is_empty());
+        Self { all: text == "*", names: names.collect() }
+    }
+    /// Whether the column called `name` does.
+    #[must_use]
+    pub fn holds(&self, name: &str) -> bool {
+        self.all || (!self.names.is_empty() && self.names.contains(&name.to_lowercase()))
+    }
+    /// The names that are none of `columns`, or of a column without a VARCHAR in it.
+    pub fn wrong<'a>(&'a self, columns: &'a [(&'a str, &'a DataType)]) -> Option<&'a str> {
+        let fits = |name: &String| columns.iter().any(|(column, kind)| column.to_lowercase() == *name && has_text(kind));
+        if self.all { None } else { self.names.iter().find(|name| !fits(name)).map(String::as_str) }
+    }
+}
+
+fn has_text(data_type: &DataType) -> bool {
+    match data_type {
+        DataType::Utf8 => true,
+        DataType::List(item) => has_text(item.data_type()),
+        DataType::Struct(fields) => fields.iter().any(|field| has_text(field.data_type())),
+        DataType::Map(entries, _) => match entries.data_type() {
+            DataType::Struct(pair) if pair.len() == 2 => has_text(pair[1].data_type()),
+            _ => false,
+        },
+        _ => false,
+    }
 }

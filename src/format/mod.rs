@@ -6,9 +6,10 @@
 
 mod column;
 mod csv;
-mod infer;
+pub mod infer;
 mod json;
 pub mod partition;
+pub mod plain;
 mod raw;
 mod records;
 mod text;
@@ -25,6 +26,7 @@ use crate::config::{OptionSpec, Options};
 use crate::error::{Error, Result};
 
 pub use csv::{Csv, Dialect as CsvDialect, OpenQuote};
+pub use infer::Inferred;
 pub use json::Json;
 pub use raw::Raw;
 pub use records::{Records, RecordsBuilder};
@@ -62,12 +64,12 @@ pub trait Format: Debug + Sync {
     /// # Errors
     /// As [`Format::decoder`].
     fn encoder(&self, schema: SchemaRef, options: &Options) -> Result<Box<dyn Encoder>>;
-    /// The schema that the first values of a topic suggest; every field nullable. Values that are not in this format are
+    /// The columns that the first values of a topic suggest; every one nullable. Values that are not in this format are
     /// left out: they will be bad records.
     ///
     /// # Errors
     /// `Data` if none of them is, with what is wrong with the first.
-    fn infer(&self, values: &[&[u8]], options: &Options) -> Result<SchemaRef>;
+    fn infer(&self, values: &[&[u8]], options: &Options) -> Result<Inferred>;
 }
 
 /// Turns values into columns. One decoder serves one thread; it may keep scratch space and what it learnt of the data.

@@ -7,7 +7,7 @@ use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
 
-use super::{BadRecord, Decoded, Decoder, Encoder, Format, Reason, Texts, type_name};
+use super::{BadRecord, Decoded, Decoder, Encoder, Format, Inferred, Reason, Texts, type_name};
 use crate::config::{OptionSpec, Options};
 use crate::error::{Error, Result};
 
@@ -52,11 +52,11 @@ impl Format for Raw {
         only_field(&schema)?;
         Ok(Box::new(RawEncoder))
     }
-    fn infer(&self, values: &[&[u8]], _options: &Options) -> Result<SchemaRef> {
+    fn infer(&self, values: &[&[u8]], _options: &Options) -> Result<Inferred> {
         // Text is shown as text; what is none keeps its bytes.
         let text = values.iter().all(|value| std::str::from_utf8(value).is_ok());
         let data_type = if text { DataType::Utf8 } else { DataType::Binary };
-        Ok(Arc::new(Schema::new(vec![Field::new("value", data_type, true)])))
+        Ok(Inferred::plain(Arc::new(Schema::new(vec![Field::new("value", data_type, true)]))))
     }
 }
 

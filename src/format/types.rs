@@ -1,4 +1,5 @@
-//! The names that SQL has for Arrow's types, for messages: `Int64` is BIGINT, `Timestamp(Millisecond)` is TIMESTAMP(3).
+//! The names that SQL has for Arrow's types: `Int64` is BIGINT, `Timestamp(Millisecond)` is TIMESTAMP(3). Nested types are named for
+//! messages here; `sql::types::sql_type` writes them as they must be typed.
 
 use arrow::datatypes::{DataType, TimeUnit};
 
@@ -6,6 +7,7 @@ use arrow::datatypes::{DataType, TimeUnit};
 #[must_use]
 pub fn type_name(data_type: &DataType) -> String {
     match data_type {
+        DataType::Null => "NULL".to_owned(),
         DataType::Boolean => "BOOLEAN".to_owned(),
         DataType::Int8 => "TINYINT".to_owned(),
         DataType::Int16 => "SMALLINT".to_owned(),
@@ -15,12 +17,17 @@ pub fn type_name(data_type: &DataType) -> String {
         DataType::UInt16 => "SMALLINT UNSIGNED".to_owned(),
         DataType::UInt32 => "INT UNSIGNED".to_owned(),
         DataType::UInt64 => "BIGINT UNSIGNED".to_owned(),
-        DataType::Float32 => "REAL".to_owned(),
+        DataType::Float16 | DataType::Float32 => "REAL".to_owned(),
         DataType::Float64 => "DOUBLE".to_owned(),
-        DataType::Decimal128(precision, scale) => format!("DECIMAL({precision}, {scale})"),
+        DataType::Decimal32(precision, scale)
+        | DataType::Decimal64(precision, scale)
+        | DataType::Decimal128(precision, scale)
+        | DataType::Decimal256(precision, scale) => format!("DECIMAL({precision}, {scale})"),
         DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => "VARCHAR".to_owned(),
-        DataType::Binary | DataType::LargeBinary | DataType::BinaryView => "BYTEA".to_owned(),
-        DataType::Date32 => "DATE".to_owned(),
+        DataType::Binary | DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_) => "BYTEA".to_owned(),
+        DataType::Date32 | DataType::Date64 => "DATE".to_owned(),
+        DataType::Time32(_) | DataType::Time64(_) => "TIME".to_owned(),
+        DataType::Interval(_) | DataType::Duration(_) => "INTERVAL".to_owned(),
         DataType::Timestamp(unit, zone) => {
             let zone = if zone.is_some() { " WITH TIME ZONE" } else { "" };
             format!("TIMESTAMP({}){zone}", digits(*unit))

@@ -8,9 +8,10 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 
-use super::types::{arrow_type, map, sql_type};
+use super::types::{arrow_type, map, parse_type, sql_type};
 use crate::config::Options;
 use crate::error::{Error, Result, did_you_mean};
+use crate::format::Inferred;
 
 /// A table.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -182,12 +183,18 @@ impl TableDefinition {
     }
 }
 
+impl TableDefinition {
+    /// The same table with the columns, and the options, that records suggest.
+    #[must_use]
+    pub fn with_inferred(mut self, inferred: &Inferred) -> Self {
+        inferred.options.iter().for_each(|(name, value)| self.options.set(name, value));
+        self.with_columns(&inferred.schema)
+    }
+}
+
 /// The type that a column has if values of `data_type` are kept in it: what its SQL name means, where it has one.
 fn column_type(data_type: &DataType) -> DataType {
-    let text = sql_type(data_type);
-    let parsed = sqlparser::parser::Parser::new(&super::dialect::VaticDialect)
-        .try_with_sql(&text)
-        .and_then(|mut parser| parser.parse_data_type());
+    let parsed = parse_type(&sql_type(data_type));
     parsed.ok().and_then(|ast| arrow_type(&ast).ok()).unwrap_or_else(|| data_type.clone())
 }
 

@@ -6,6 +6,7 @@
 //! To add a statement: a variant in `statement.rs`, a line in `parse/mod.rs`. A table option or a setting is one line in
 //! `options.rs` or `settings.rs`; a type is a line in each of the two functions of `types.rs`.
 
+pub mod copy;
 pub mod ddl;
 pub mod definition;
 pub mod dialect;
@@ -13,6 +14,7 @@ pub mod functions;
 pub mod names;
 pub mod options;
 mod outputs;
+pub mod params;
 mod parse;
 pub mod plan;
 pub mod quote;
@@ -27,7 +29,8 @@ pub use dialect::VaticDialect;
 pub use names::{Name, Resolved, Scope, TableUse, resolve, tables_in, topic_table};
 pub use options::TableOptions;
 pub use outputs::OutputNames;
-pub use parse::{parse, parse_query};
+pub use params::{Params, parameters_in};
+pub use parse::{LISTS, STATEMENTS, parse, parse_query, parse_with};
 pub use settings::Settings;
 pub use statement::{Emit, ObjectKind, Parsed, Show, Statement};
 pub use text::{Source, incomplete};

@@ -12,6 +12,7 @@ use super::types::sql_type;
 use crate::config::{OptionSpec, Options};
 use crate::connector::{OffsetAt, Start};
 use crate::error::{Error, Result};
+use crate::format::infer::AnyKind;
 use crate::stream::table::BadRecords;
 use crate::stream::write::Partitioner;
 
@@ -19,6 +20,12 @@ use crate::stream::write::Partitioner;
 pub const COMMON: &[OptionSpec] = &[
     spec("connector", "kafka, generator, file", "kafka", "Where the rows come from and go to."),
     spec("format", "json, csv, raw; of files json, csv, parquet", "json", "How a row is written as bytes."),
+    spec(
+        "json.mixed",
+        "names, separated by commas; * for all",
+        "",
+        "The columns in which a VARCHAR takes values of any kind, those that are no strings as their JSON text.",
+    ),
     spec("csv.delimiter", "one character", ",", "What separates the fields of a line."),
     spec("csv.header", "true, false", "", "Whether the first line holds names; files: true, topics: false."),
     spec("csv.null", "text", "", "The field that means NULL; an empty one by default."),
@@ -150,6 +157,7 @@ impl TableOptions {
             return Err(error.hint("Write csv.delimiter = ';', for example."));
         }
         options.boolean("csv.header", false)?;
+        check_mixed(table)?;
         match connector {
             "file" => FileOptions::read(table).map(Self::File),
             "generator" => GeneratorOptions::read(table).map(Self::Generator),
@@ -165,6 +173,18 @@ impl TableOptions {
             Self::Generator(_) => "generator",
         }
     }
+}
+
+/// `json.mixed` names columns that have a VARCHAR in them, as far as the columns are known.
+fn check_mixed(table: &TableDefinition) -> Result<()> {
+    let columns: Vec<_> = table.columns.iter().map(|c| (c.name.as_str(), &c.data_type)).collect();
+    let any = AnyKind::of(&table.options);
+    let Some(name) = any.wrong(&columns).filter(|_| !columns.is_empty()) else { return Ok(()) };
+    let Some((known, data_type)) = columns.iter().find(|(known, _)| known.to_lowercase() == name) else {
+        return Err(unknown_column(table, name, "of json.mixed"));
+    };
+    let error = Error::user(format!("column \"{known}\" of json.mixed is {}", sql_type(data_type)));
+    Err(error.hint("Name columns that are VARCHAR, or have VARCHAR in them."))
 }
 
 /// An option of another connector is told apart from one that does not exist.

@@ -6,6 +6,7 @@ use sqlparser::ast::Query;
 
 use super::definition::TableDefinition;
 use super::names::Name;
+use crate::connector::file::WriteOptions;
 use crate::error::Position;
 
 /// One statement of a text.
@@ -92,6 +93,15 @@ pub enum Statement {
     StopJob(String),
     /// `RESET JOB name`: forget its offsets and state.
     ResetJob(String),
+    /// `COPY query TO 'path' (options)`: an answer, written to a file.
+    Copy {
+        /// What is written.
+        query: Box<Query>,
+        /// The file, as typed.
+        path: String,
+        /// How it is written.
+        options: WriteOptions,
+    },
     /// `EXPLAIN statement`: the plan of a query or a job.
     Explain {
         /// Run it, too, and show what each step did.

@@ -13,6 +13,7 @@ use sqlparser::ast::{ArrayElemTypeDef, DataType as Ast, ExactNumberInfo, Timezon
 
 use super::quote::quote_name;
 use crate::error::{Error, Result, nearest};
+use crate::format::type_name;
 
 /// The time zone of `WITH TIME ZONE`.
 pub const UTC: &str = "UTC";
@@ -21,7 +22,7 @@ pub const UTC: &str = "UTC";
 const DECIMAL_DEFAULT: (u8, i8) = (38, 10);
 
 /// The names people can use, for errors.
-const KNOWN: &[&str] = &[
+pub const KNOWN: &[&str] = &[
     "BOOLEAN",
     "TINYINT",
     "SMALLINT",
@@ -100,6 +101,17 @@ pub fn arrow_type(sql: &Ast) -> Result<DataType> {
     })
 }
 
+/// A type's text as sqlparser's tree.
+///
+/// # Errors
+/// `Internal` for a text that is no type.
+pub fn parse_type(text: &str) -> Result<Ast> {
+    let parsed = sqlparser::parser::Parser::new(&super::dialect::VaticDialect)
+        .try_with_sql(text)
+        .and_then(|mut parser| parser.parse_data_type());
+    parsed.map_err(|e| Error::internal(format!("\"{text}\" is not a type")).source(e))
+}
+
 fn unknown(sql: &Ast) -> Error {
     let text = sql.to_string();
     let error = Error::user(format!("unknown type \"{text}\""));
@@ -167,35 +179,6 @@ pub fn map(key: DataType, value: DataType) -> DataType {
 #[must_use]
 pub fn sql_type(data_type: &DataType) -> String {
     match data_type {
-        DataType::Null => "NULL".to_owned(),
-        DataType::Boolean => "BOOLEAN".to_owned(),
-        DataType::Int8 => "TINYINT".to_owned(),
-        DataType::Int16 => "SMALLINT".to_owned(),
-        DataType::Int32 => "INT".to_owned(),
-        DataType::Int64 => "BIGINT".to_owned(),
-        DataType::UInt8 => "TINYINT UNSIGNED".to_owned(),
-        DataType::UInt16 => "SMALLINT UNSIGNED".to_owned(),
-        DataType::UInt32 => "INT UNSIGNED".to_owned(),
-        DataType::UInt64 => "BIGINT UNSIGNED".to_owned(),
-        DataType::Float16 | DataType::Float32 => "REAL".to_owned(),
-        DataType::Float64 => "DOUBLE".to_owned(),
-        DataType::Decimal32(p, s) | DataType::Decimal64(p, s) | DataType::Decimal128(p, s) | DataType::Decimal256(p, s) => {
-            format!("DECIMAL({p}, {s})")
-        }
-        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => "VARCHAR".to_owned(),
-        DataType::Binary | DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_) => "BYTEA".to_owned(),
-        DataType::Date32 | DataType::Date64 => "DATE".to_owned(),
-        DataType::Time32(_) | DataType::Time64(_) => "TIME".to_owned(),
-        DataType::Interval(_) | DataType::Duration(_) => "INTERVAL".to_owned(),
-        DataType::Timestamp(unit, zone) => {
-            let digits = match unit {
-                TimeUnit::Second => 0,
-                TimeUnit::Millisecond => 3,
-                TimeUnit::Microsecond => 6,
-                TimeUnit::Nanosecond => 9,
-            };
-            format!("TIMESTAMP({digits}){}", if zone.is_some() { " WITH TIME ZONE" } else { "" })
-        }
         DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) | DataType::ListView(item) => {
             format!("ARRAY<{}>", sql_type(item.data_type()))
         }
@@ -211,7 +194,7 @@ pub fn sql_type(data_type: &DataType) -> String {
             other => format!("MAP<{other}>"),
         },
         DataType::Dictionary(_, value) => sql_type(value),
-        other => other.to_string(),
+        scalar => type_name(scalar),
     }
 }
 

@@ -12,10 +12,11 @@ use vatic::cli::args::Cli;
 use vatic::config::OptionSpec;
 use vatic::connector::CONNECTORS;
 use vatic::format::FORMATS;
-use vatic::sql::MetadataColumn;
+use vatic::sql::copy::COPY_OPTIONS;
 use vatic::sql::functions::FUNCTIONS;
 use vatic::sql::options::TABLE_OPTIONS;
 use vatic::sql::settings::SETTINGS;
+use vatic::sql::{MetadataColumn, STATEMENTS};
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -83,6 +84,30 @@ fn every_table_option_is_documented_with_its_default() {
         let text = section(&page, &title).unwrap_or_else(|| panic!("options.md has no section {title}"));
         none(&compare(&format!("options.md, {title}"), &rows(text), specs));
     }
+}
+
+#[test]
+fn every_option_of_copy_is_documented_with_its_default() {
+    let page = page("statements.md");
+    let text = section(&page, "COPY").expect("statements.md has a section on COPY");
+    none(&compare("statements.md, COPY", &rows(text), COPY_OPTIONS));
+}
+
+/// The table at the top of statements.md names each statement, and each list of SHOW.
+#[test]
+fn every_statement_is_documented() {
+    let page = page("statements.md");
+    let before_sections = &page[..page.find("\n## ").unwrap_or(page.len())];
+    let first_cells = before_sections.lines().filter(|l| l.starts_with("| `")).filter_map(|l| l.split('|').nth(1));
+    let code: Vec<&str> = first_cells.flat_map(|cell| cell.split('`').skip(1).step_by(2)).collect();
+    let words: BTreeSet<&str> = code.iter().filter_map(|code| code.split([' ', '.']).next()).collect();
+    let lists: BTreeSet<&str> = vatic::sql::LISTS.iter().map(|(word, _)| *word).collect();
+    for word in STATEMENTS.iter().chain(lists.iter().filter(|list| **list != "TABLES")) {
+        assert!(words.contains(word), "{word} is not documented");
+    }
+    let unknown: Vec<&&str> =
+        words.iter().filter(|word| !STATEMENTS.contains(word) && !lists.contains(*word) && **word != "DESC").collect();
+    assert!(unknown.is_empty(), "these begin no statement: {unknown:?}");
 }
 
 #[test]
@@ -255,6 +280,71 @@ fn every_type_in_the_docs_is_one() {
         }
     }
     assert!(seen > 30, "only {seen} types were found");
+    let documented: BTreeSet<&str> =
+        page.split('`').skip(1).step_by(2).filter_map(|code| code.split(['(', '<', '[']).next()).collect();
+    let missing: Vec<&&str> = vatic::sql::types::KNOWN.iter().filter(|name| !documented.contains(**name)).collect();
+    assert!(missing.is_empty(), "these types are not documented: {missing:?}");
+}
+
+/// Whether `value`, JSON text, is read into a column of a type.
+fn json_takes(sql_type: &str, value: &str) -> bool {
+    let statement = format!("CREATE TABLE t (v {sql_type}) WITH (topic = 't')");
+    let statement = vatic::sql::parse(&statement, None).unwrap().remove(0).statement;
+    let vatic::sql::Statement::CreateTable { definition, .. } = statement else { unreachable!() };
+    let mut decoder =
+        vatic::format::format("json").unwrap().decoder(definition.schema(), &[0], &definition.options).unwrap();
+    let record = format!("{{\"v\": {value}}}");
+    decoder.decode(&arrow::array::BinaryArray::from_vec(vec![record.as_bytes()])).bad.is_empty()
+}
+
+/// The types that the first words of a row in json.md stand for; none for rows whose examples are words.
+fn types_of(cell: &str) -> Vec<&str> {
+    match cell {
+        "integers" => vec!["INT"],
+        "integers, REAL, DOUBLE" => vec!["INT", "REAL", "DOUBLE"],
+        "REAL, DOUBLE" => vec!["REAL", "DOUBLE"],
+        "DECIMAL(p, s)" | "DECIMAL" | "DECIMAL(10, 2)" => vec!["DECIMAL(10, 2)"],
+        plain @ ("BOOLEAN" | "BIGINT" | "DOUBLE" | "VARCHAR" | "DATE" | "TIMESTAMP") => vec![plain],
+        _ => Vec::new(),
+    }
+}
+
+/// The examples in json.md of what is read and what is not are read, and are not.
+#[test]
+fn the_rules_of_json_hold() {
+    let page = page("json.md");
+    let cells = |line: &str| -> Vec<String> { line.split('|').skip(1).map(|cell| cell.trim().to_owned()).collect() };
+    let values = |cell: &str| -> Vec<String> {
+        let codes = cell.split('`').skip(1).step_by(2).filter(|code| !code.contains("json."));
+        codes
+            .filter(|code| code.starts_with(['"', '{', '-', 't', 'f']) || code.starts_with(|c: char| c.is_ascii_digit()))
+            .map(str::to_owned)
+            .collect()
+    };
+    let mut seen = 0;
+    let mut wrong = Vec::new();
+    let mut expect = |sql_type: &str, value: &str, taken: bool| {
+        seen += 1;
+        if json_takes(sql_type, value) != taken {
+            wrong.push(format!("json.md: {value} for {sql_type} is {}", if taken { "refused" } else { "read" }));
+        }
+    };
+    let read = section(&page, "What is read").expect("json.md says what is read");
+    for row in read.lines().filter(|line| line.starts_with('|')).map(cells) {
+        for sql_type in types_of(&row[0]) {
+            values(&row[1]).iter().for_each(|value| expect(sql_type, value, true));
+            values(&row[2]).iter().for_each(|value| expect(sql_type, value, false));
+        }
+    }
+    let coerced =
+        section(&page, "Where arrow-json coerces and vatic does not").expect("json.md says where arrow-json coerces");
+    for row in coerced.lines().filter(|line| line.starts_with('|')).map(cells).filter(|row| row[3].starts_with("bad")) {
+        for sql_type in types_of(&row[1]) {
+            values(&row[0]).iter().for_each(|value| expect(sql_type, value, false));
+        }
+    }
+    assert!(seen > 40, "only {seen} examples were found");
+    none(&wrong);
 }
 
 #[test]

@@ -19,6 +19,7 @@ mod lookout;
 mod models;
 mod models_cli;
 mod mutants;
+mod pipes;
 mod queries;
 mod readme;
 mod rig;

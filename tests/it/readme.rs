@@ -1,11 +1,16 @@
-//! What README.md shows in its `console` blocks is what happens.
+//! What README.md and docs/tutorial.md show in their `console` blocks is what happens.
 //!
 //! A line that begins with `$ ` is typed into a shell (with the lines behind `> `, or up to the END of a here-document), the
 //! lines below it are what must be seen. `...` stands for anything, and a run of blanks or dashes for one of any length, so
 //! that columns may be as wide as numbers shortened in that way.
 
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::Duration;
+
+/// Longer than any command takes, on any machine.
+const DEADLINE: Duration = Duration::from_secs(120);
 
 struct Step {
     command: String,
@@ -64,9 +69,31 @@ fn is_shown(pattern: &str, line: &str) -> bool {
 
 #[test]
 fn every_command_shows_what_the_readme_shows() {
+    every_command_of("README.md");
+}
+
+#[test]
+fn every_command_shows_what_the_tutorial_shows() {
+    every_command_of("docs/tutorial.md");
+}
+
+/// What a page leaves running in the background ends with its test.
+#[derive(Default)]
+struct Groups(Vec<i32>);
+
+impl Drop for Groups {
+    fn drop(&mut self) {
+        for group in &self.0 {
+            let _ = nix::sys::signal::killpg(nix::unistd::Pid::from_raw(*group), nix::sys::signal::Signal::SIGKILL);
+        }
+    }
+}
+
+fn every_command_of(page: &str) {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let steps = steps(&std::fs::read_to_string(root.join("README.md")).unwrap());
+    let steps = steps(&std::fs::read_to_string(root.join(page)).unwrap());
     assert!(steps.len() > 10, "{} commands", steps.len());
+    let mut groups = Groups::default();
     let dir = tempfile::tempdir().unwrap();
     std::os::unix::fs::symlink(root.join("queries"), dir.path().join("queries")).unwrap();
     let vatic = Path::new(env!("CARGO_BIN_EXE_vatic")).parent().unwrap();
@@ -77,11 +104,23 @@ fn every_command_shows_what_the_readme_shows() {
     for Step { command, shown } in steps {
         let mut shell = Command::new("sh");
         shell.args(["-c", &format!("exec 2>&1\n{command}")]).current_dir(dir.path()).stdin(Stdio::null());
-        let output = shell.env("PATH", &path).env_remove("VATIC_BROKER").output().unwrap();
+        shell.env("PATH", &path).env_remove("VATIC_BROKER").process_group(0).stdout(Stdio::piped());
+        let child = shell.spawn().unwrap();
+        let group = i32::try_from(child.id()).unwrap();
+        if command.contains(" & ") {
+            groups.0.push(group);
+        }
+        let (send, receive) = std::sync::mpsc::channel();
+        std::thread::spawn(move || send.send(child.wait_with_output()));
+        let output = receive.recv_timeout(DEADLINE).unwrap_or_else(|_| {
+            drop(Groups(vec![group]));
+            panic!("$ {command}\nwas not done after {DEADLINE:?}");
+        });
+        let output = output.unwrap();
         let seen = String::from_utf8(output.stdout).unwrap();
         let lines: Vec<&str> = seen.lines().collect();
         let alike = lines.len() == shown.len() && shown.iter().zip(&lines).all(|(shown, line)| is_shown(shown, line));
-        assert!(output.status.success() && alike, "$ {command}\n{seen}\nREADME.md shows:\n{}", shown.join("\n"));
+        assert!(output.status.success() && alike, "$ {command}\n{seen}\n{page} shows:\n{}", shown.join("\n"));
     }
 }
 

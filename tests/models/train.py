@@ -29,7 +29,7 @@ from sklearn.tree import DecisionTreeClassifier
 
 HERE = pathlib.Path(__file__).parent
 QUERIES = HERE.parent.parent / "queries" / "models"
-SAVED = ("fraud_v1", "fraud_v2", "iris_species")  # the saved queries and the demo publish these
+SAVED = ("fraud_v1", "fraud_v2", "iris_species", "churn", "machine")  # the saved queries and the demo publish these
 OPSETS = [helper.make_opsetid("", 17), helper.make_opsetid("ai.onnx.ml", 1)]
 FLOAT, INT64, STRING = TensorProto.FLOAT, TensorProto.INT64, TensorProto.STRING
 

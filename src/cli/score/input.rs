@@ -100,7 +100,9 @@ impl Input {
             Arc::new(Schema::empty())
         } else {
             let sample: Vec<&[u8]> = first.iter().map(|(line, _)| line.as_slice()).collect();
-            format.infer(&sample, &options).map_err(|e| e.context(format!("file \"{}\"", named.display())))?
+            let found = format.infer(&sample, &options).map_err(|e| e.context(format!("file \"{}\"", named.display())))?;
+            found.options.iter().for_each(|(name, value)| options.set(name, value));
+            found.schema
         };
         if !json {
             first.pop_front();

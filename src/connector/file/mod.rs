@@ -8,6 +8,7 @@ mod find;
 mod read;
 #[cfg(test)]
 mod tests;
+mod write;
 
 use std::fmt::Debug;
 use std::path::PathBuf;
@@ -27,9 +28,10 @@ use tokio::sync::mpsc;
 use super::{Assignment, Chunk, Connector, Cut, Event, Limit, Rows, Source};
 use crate::config::{OptionSpec, Options};
 use crate::error::{Error, Result, did_you_mean};
-use crate::format::{CsvDialect, Format, format, type_name};
+use crate::format::{CsvDialect, Format, Inferred, format, type_name};
 pub use read::Lines;
 use read::{Item, Reader, Shape, sample};
+pub use write::{Compression, FileWriter, WriteOptions, Written};
 
 /// `connector = 'file'`.
 #[derive(Debug)]
@@ -74,6 +76,8 @@ pub struct Files {
     /// The table's columns.
     schema: SchemaRef,
     options: Options,
+    /// What the lines suggested, if the columns were not declared.
+    inferred: Option<Inferred>,
 }
 
 #[derive(Debug, Clone)]
@@ -111,7 +115,7 @@ impl Files {
                 Some(declared) => matched(&found, &declared, &paths[0])?,
                 None => found,
             };
-            return Ok(Self { paths: paths.into(), kind: Kind::Parquet, schema, options });
+            return Ok(Self { paths: paths.into(), kind: Kind::Parquet, schema, options, inferred: None });
         }
         if name == "raw" {
             return Err(Error::user("files cannot have format 'raw'").hint("Use json, csv or parquet."));
@@ -130,11 +134,14 @@ impl Files {
             let names = names.into_iter().enumerate().map(|(i, n)| n.unwrap_or_else(|| format!("column{}", i + 1)));
             shape.header = Some(names.collect());
         }
+        let mut inferred = None;
         let (line, schema) = match (declared, &shape.header) {
             (None, _) => {
                 let lines: Vec<&[u8]> = lines.iter().map(Vec::as_slice).collect();
-                let schema =
+                let found =
                     format.infer(&lines, &options).map_err(|e| e.context(format!("file \"{}\"", paths[0].display())))?;
+                found.options.iter().for_each(|(name, value)| options.set(name, value));
+                let schema = Arc::clone(&inferred.insert(found).schema);
                 (Arc::clone(&schema), schema)
             }
             (Some(declared), Some(names)) => {
@@ -152,7 +159,7 @@ impl Files {
         // The reader takes the header lines out, so the decoder never meets one.
         options.set("csv.header", "false");
         let kind = Kind::Lines { format, shape, line, projection };
-        let files = Self { paths: paths.into(), kind, schema, options };
+        let files = Self { paths: paths.into(), kind, schema, options, inferred };
         // What the decoder refuses is told now, not at the first row.
         files.reader(0, false)?;
         Ok(files)
@@ -162,6 +169,12 @@ impl Files {
     #[must_use]
     pub fn schema(&self) -> &SchemaRef {
         &self.schema
+    }
+
+    /// What the lines suggested, if columns were not declared and lines have to suggest them.
+    #[must_use]
+    pub fn inferred(&self) -> Option<&Inferred> {
+        self.inferred.as_ref()
     }
 
     /// The rows from offset `start` on, as batches of [`Files::schema`]; then it is finished. A line that is no row ends the

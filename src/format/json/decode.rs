@@ -8,6 +8,7 @@ use arrow::datatypes::SchemaRef;
 use super::node::Object;
 use super::scan::{Cursor, Fault};
 use crate::error::Result;
+use crate::format::infer::AnyKind;
 use crate::format::{BadRecord, Decoded, Decoder, Texts};
 
 /// Decodes the fields of one schema.
@@ -19,8 +20,8 @@ pub(super) struct JsonDecoder {
 }
 
 impl JsonDecoder {
-    pub(super) fn new(wanted: &SchemaRef) -> Result<Self> {
-        Ok(Self { columns: Object::new(wanted.fields())?, scratch: String::new() })
+    pub(super) fn new(wanted: &SchemaRef, any: &AnyKind) -> Result<Self> {
+        Ok(Self { columns: Object::new(wanted.fields(), |name| any.holds(name))?, scratch: String::new() })
     }
 
     fn record(&mut self, text: &str, row: usize) -> std::result::Result<(), Fault> {

@@ -1,7 +1,7 @@
 //! Records that are JSON objects.   text ─► scan ─► node ─► columns;   columns ─► encode ─► text
 //!
 //! Field names are matched exactly; a missing field is NULL, an unknown one is passed over, a value of another type makes the
-//! record bad. Decoding is our own: arrow-json coerces (`docs/reference/json.md` lists where), stops a whole batch at one bad
+//! record bad; only the columns of `json.mixed` take any. Decoding is our own: arrow-json coerces (`docs/reference/json.md` lists where), stops a whole batch at one bad
 //! value, and is four times slower. Encoding is arrow-json's, with SQL's texts.
 
 mod decode;
@@ -11,12 +11,10 @@ mod scan;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
-
 use arrow::datatypes::SchemaRef;
 
-use super::infer::Guess;
-use super::{Decoder, Encoder, Format, project};
+use super::infer::{AnyKind, Guess, MIXED};
+use super::{Decoder, Encoder, Format, Inferred, project};
 use crate::config::{OptionSpec, Options};
 use crate::error::{Error, Result};
 
@@ -26,20 +24,28 @@ pub(super) use encode::write_base64;
 #[derive(Debug)]
 pub struct Json;
 
+/// The options of the format.
+const OPTIONS: &[OptionSpec] = &[OptionSpec {
+    name: MIXED,
+    values: "names of columns, separated by commas; * for all",
+    default: "",
+    doc: "The columns in which a VARCHAR takes values of any kind: a string as it is, others as their JSON text.",
+}];
+
 impl Format for Json {
     fn name(&self) -> &'static str {
         "json"
     }
     fn options(&self) -> &'static [OptionSpec] {
-        &[]
+        OPTIONS
     }
-    fn decoder(&self, schema: SchemaRef, projection: &[usize], _options: &Options) -> Result<Box<dyn Decoder>> {
-        Ok(Box::new(decode::JsonDecoder::new(&project(&schema, projection)?)?))
+    fn decoder(&self, schema: SchemaRef, projection: &[usize], options: &Options) -> Result<Box<dyn Decoder>> {
+        Ok(Box::new(decode::JsonDecoder::new(&project(&schema, projection)?, &AnyKind::of(options))?))
     }
     fn encoder(&self, schema: SchemaRef, _options: &Options) -> Result<Box<dyn Encoder>> {
         Ok(Box::new(encode::JsonEncoder::new(&schema)?))
     }
-    fn infer(&self, values: &[&[u8]], _options: &Options) -> Result<SchemaRef> {
+    fn infer(&self, values: &[&[u8]], _options: &Options) -> Result<Inferred> {
         let mut guess = Guess::Nothing;
         let mut first_error = None;
         for (index, value) in values.iter().enumerate() {
@@ -50,7 +56,7 @@ impl Format for Json {
             }
         }
         match (guess, first_error) {
-            (Guess::Struct(fields), _) => Ok(Arc::new(super::infer::schema(&fields))),
+            (Guess::Struct(fields), _) => Ok(Inferred::of_objects(fields)),
             (_, Some((index, why))) => {
                 let error = Error::data(format!("none of {} values is a JSON object; value {index}: {why}", values.len()));
                 Err(error.hint("Declare the columns, or name another format: csv or raw."))

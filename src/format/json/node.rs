@@ -26,17 +26,19 @@ const REMEMBERED_KEYS: usize = 1_024;
 pub(super) enum Node {
     /// Of a type without parts, with its SQL name for messages.
     Scalar(Box<dyn Scalar>, String),
+    /// Of text that takes values of any kind: a string as it is, others as they are written.
+    Any(Box<dyn Scalar>),
     Struct(Box<StructNode>),
     List(Box<ListNode>),
     Map(Box<MapNode>),
 }
 
 impl Node {
-    /// An empty column for `field`.
+    /// An empty column for `field`; whether text in it takes values of `any` kind.
     ///
     /// # Errors
     /// `User` if JSON cannot carry its type.
-    pub(super) fn new(field: &Field) -> Result<Self> {
+    pub(super) fn new(field: &Field, any: bool) -> Result<Self> {
         let refuse = || {
             let error =
                 Error::user(format!("format json cannot carry column \"{}\" of type {}", field.name(), field.data_type()));
@@ -44,16 +46,19 @@ impl Node {
                 .hint("Use BOOLEAN, integers, REAL, DOUBLE, DECIMAL, VARCHAR, BYTEA, DATE, TIMESTAMP, ARRAY, STRUCT or MAP.")
         };
         if let Some(column) = scalar(field.data_type()) {
+            if any && field.data_type() == &DataType::Utf8 {
+                return Ok(Self::Any(column));
+            }
             return Ok(Self::Scalar(column, type_name(field.data_type())));
         }
         match field.data_type() {
             DataType::Struct(fields) => Ok(Self::Struct(Box::new(StructNode {
-                object: Object::new(fields)?,
+                object: Object::new(fields, |_| any)?,
                 fields: fields.clone(),
                 nulls: NullBufferBuilder::new(0),
             }))),
             DataType::List(item) => Ok(Self::List(Box::new(ListNode {
-                items: Node::new(item)?,
+                items: Node::new(item, any)?,
                 item: Arc::clone(item),
                 offsets: Offsets::default(),
             }))),
@@ -61,7 +66,7 @@ impl Node {
                 DataType::Struct(kv) if kv.len() == 2 && kv[0].data_type() == &DataType::Utf8 => {
                     Ok(Self::Map(Box::new(MapNode {
                         keys: scalar(&DataType::Utf8).ok_or_else(refuse)?,
-                        values: Node::new(&kv[1])?,
+                        values: Node::new(&kv[1], any)?,
                         entries: Arc::clone(entries),
                         fields: kv.clone(),
                         offsets: Offsets::default(),
@@ -93,6 +98,13 @@ impl Node {
         }
         match self {
             Self::Scalar(column, expected) => read_scalar(column.as_mut(), expected, cursor),
+            Self::Any(column) if cursor.peek() == Some(b'"') => read_scalar(column.as_mut(), "VARCHAR", cursor),
+            Self::Any(column) => {
+                let start = cursor.at();
+                cursor.skip()?;
+                let text = cursor.since(start);
+                column.push(Value::Text(text)).map_err(|note| Fault::mismatch("VARCHAR", text, note))
+            }
             Self::Struct(node) => node.read(cursor),
             Self::List(node) => node.read(cursor),
             Self::Map(node) => node.read(cursor),
@@ -102,7 +114,7 @@ impl Node {
     /// Appends NULL; below a NULL struct also to columns that are NOT NULL, where nobody sees it.
     fn null(&mut self) {
         match self {
-            Self::Scalar(column, _) => column.null(),
+            Self::Scalar(column, _) | Self::Any(column) => column.null(),
             Self::Struct(node) => {
                 node.object.fields.iter_mut().for_each(|f| f.node.null());
                 node.nulls.append_null();
@@ -115,7 +127,7 @@ impl Node {
     /// How many rows are complete.
     fn len(&self) -> usize {
         match self {
-            Self::Scalar(column, _) => column.len(),
+            Self::Scalar(column, _) | Self::Any(column) => column.len(),
             Self::Struct(node) => node.nulls.len(),
             Self::List(node) => node.offsets.nulls.len(),
             Self::Map(node) => node.offsets.nulls.len(),
@@ -125,7 +137,7 @@ impl Node {
     /// Cuts back to the first `len` rows, and what a fault left behind them.
     fn truncate(&mut self, len: usize) {
         match self {
-            Self::Scalar(column, _) => column.truncate(len),
+            Self::Scalar(column, _) | Self::Any(column) => column.truncate(len),
             Self::Struct(node) => {
                 node.object.truncate(len);
                 node.nulls.truncate(len);
@@ -145,7 +157,7 @@ impl Node {
     /// The array; the column is empty afterwards.
     fn finish(&mut self) -> ArrayRef {
         match self {
-            Self::Scalar(column, _) => column.finish(),
+            Self::Scalar(column, _) | Self::Any(column) => column.finish(),
             Self::Struct(node) => {
                 let (len, columns, nulls) = (node.nulls.len(), node.object.finish(), node.nulls.finish());
                 if columns.is_empty() {
@@ -203,12 +215,13 @@ struct ObjectField {
 }
 
 impl Object {
-    /// Empty columns for `fields`.
-    pub(super) fn new(fields: &Fields) -> Result<Self> {
+    /// Empty columns for `fields`; `any` says of which of them text takes values of any kind.
+    pub(super) fn new(fields: &Fields, any: impl Fn(&str) -> bool) -> Result<Self> {
         let index = fields.iter().enumerate().map(|(i, f)| (f.name().clone(), i)).collect();
-        let fields = fields
-            .iter()
-            .map(|f| Ok(ObjectField { name: f.name().clone(), nullable: f.is_nullable(), node: Node::new(f)? }));
+        let fields = fields.iter().map(|f| {
+            let node = Node::new(f, any(f.name()))?;
+            Ok(ObjectField { name: f.name().clone(), nullable: f.is_nullable(), node })
+        });
         Ok(Self { fields: fields.collect::<Result<_>>()?, index, seen: Vec::new() })
     }
 

@@ -349,13 +349,69 @@ fn columns_are_inferred_from_the_first_records() {
         Field::new("mixed", DataType::Utf8, true),
         Field::new("day", DataType::Date32, true),
     ]);
-    assert_eq!(inferred.as_ref(), &expected);
+    assert_eq!(inferred.schema.as_ref(), &expected);
+    assert_eq!(inferred.options.get("json.mixed"), Some("late,mixed"));
+    assert_eq!(inferred.notes, [MIXED_NOTE.replace("PATH", "mixed").replace("KINDS", "text and numbers")]);
     assert!(
         Json.infer(&[b"1", b"x"], &Options::default())
             .unwrap_err()
             .message()
             .starts_with("none of 2 values is a JSON object")
     );
+}
+
+const MIXED_NOTE: &str = "column \"PATH\" holds KINDS: it is VARCHAR, with the JSON text of what is no string";
+
+/// What inference chooses reads every record that it saw.
+#[test]
+fn nothing_is_left_out_of_mixed_columns() {
+    let values: [&[u8]; 4] = [
+        br#"{"a":1,"b":{"x":[1,"two",{"z":null}],"y":true},"e":{},"big":18446744073709551615,"d":"2026-11-21","id":7}"#,
+        br#"{"a":"one","b":{"x":[ 1.50 ],"y":"no"},"e":{},"big":1,"d":"2026-11-21T04:40:49Z","ID":8}"#,
+        br#"{"a":{"k": [1, 2]},"b":{"x":null,"y":null},"e":null}"#,
+        br#"{"a":null}"#,
+    ];
+    let inferred = Json.infer(&values, &Options::default()).unwrap();
+    let b = Fields::from(vec![
+        Field::new("x", DataType::new_list(DataType::Utf8, true), true),
+        Field::new("y", DataType::Utf8, true),
+    ]);
+    let expected = Schema::new(vec![
+        Field::new("a", DataType::Utf8, true),
+        Field::new("b", DataType::Struct(b), true),
+        Field::new("e", DataType::Utf8, true),
+        Field::new("big", DataType::Decimal128(20, 0), true),
+        Field::new("d", DataType::Utf8, true),
+        Field::new("id", DataType::Int64, true),
+    ]);
+    assert_eq!(inferred.schema.as_ref(), &expected);
+    assert_eq!(inferred.options.get("json.mixed"), Some("a,b,e"));
+    let mixed = |path: &str, kinds: &str| MIXED_NOTE.replace("PATH", path).replace("KINDS", kinds);
+    assert_eq!(
+        inferred.notes,
+        [
+            "field \"ID\" is left out: it differs from \"id\" only in case".to_owned(),
+            mixed("a", "text, numbers and objects"),
+            mixed("b.x[]", "text, numbers and objects"),
+            mixed("b.y", "text and booleans"),
+            mixed("e", "objects"),
+        ]
+    );
+    let all: Vec<usize> = (0..expected.fields().len()).collect();
+    let mut decoder = Json.decoder(Arc::clone(&inferred.schema), &all, &inferred.options).unwrap();
+    let decoded = decoder.decode(&BinaryArray::from_iter_values(values));
+    assert!(decoded.bad.is_empty(), "{:?}", decoded.bad);
+    let texts = |array: &ArrayRef| -> Vec<Option<String>> {
+        array.as_string::<i32>().iter().map(|text| text.map(str::to_owned)).collect()
+    };
+    let some = |text: &str| Some(text.to_owned());
+    assert_eq!(texts(&decoded.columns[0]), [some("1"), some("one"), some(r#"{"k": [1, 2]}"#), None]);
+    let items = decoded.columns[1].as_struct().column(0).as_list::<i32>().values();
+    assert_eq!(texts(items), [some("1"), some("two"), some(r#"{"z":null}"#), some("1.50")]);
+    assert_eq!(texts(&decoded.columns[2]), [some("{}"), some("{}"), None, None]);
+    // Where it was not asked for, VARCHAR stays strict.
+    let mut strict = Json.decoder(Arc::clone(&inferred.schema), &all, &Options::default()).unwrap();
+    assert_eq!(strict.decode(&BinaryArray::from_iter_values(values)).bad.len(), 3);
 }
 
 fn map_of(value: DataType) -> DataType {

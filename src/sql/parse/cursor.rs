@@ -6,10 +6,11 @@ use std::ops::Range;
 
 use sqlparser::ast::{DataType, Ident, Query};
 use sqlparser::parser::{Parser, ParserError};
-use sqlparser::tokenizer::{Token, TokenWithSpan};
+use sqlparser::tokenizer::{Span, Token, TokenWithSpan};
 
 use super::super::dialect::VaticDialect;
 use super::super::names::Name;
+use super::super::params::{Params, parameter, settle, settle_but_outputs};
 use super::super::text::Source;
 use super::check::check;
 use super::hints;
@@ -28,13 +29,15 @@ pub struct Cursor<'a> {
     tokens: Vec<TokenWithSpan>,
     /// The byte behind the last word.
     end: usize,
+    /// The values of parameters; without them a parameter stays one.
+    params: Option<&'a Params>,
 }
 
 impl<'a> Cursor<'a> {
-    pub fn new(source: &'a Source, tokens: Vec<TokenWithSpan>) -> Self {
+    pub fn new(source: &'a Source, tokens: Vec<TokenWithSpan>, params: Option<&'a Params>) -> Self {
         let end = tokens.last().map_or(0, |t| source.bytes(t.span).end);
         let parser = Parser::new(&DIALECT).with_recursion_limit(DEPTH).with_tokens_with_locations(tokens.clone());
-        Self { source, parser, tokens, end }
+        Self { source, parser, tokens, end, params }
     }
     /// The word `n` places ahead; 0 is the next one.
     pub fn peek(&self, n: usize) -> Option<&Token> {
@@ -55,6 +58,10 @@ impl<'a> Cursor<'a> {
     /// The next word's place.
     pub fn here(&self) -> Position {
         self.source.position(self.bytes(self.index()))
+    }
+    /// The next word's lines and columns.
+    pub fn here_in_lines(&self) -> Option<Span> {
+        self.tokens.get(self.index()).map(|t| t.span)
     }
     /// The place of everything read since the word at `start`.
     pub fn since(&self, start: usize) -> Position {
@@ -131,9 +138,10 @@ impl<'a> Cursor<'a> {
         }
         Ok(Name::from(&ident))
     }
-    /// Reads a string in single (or dollar) quotes if one comes next.
+    /// Reads a string in single (or dollar) quotes if one comes next, or a parameter.
     pub fn string(&mut self) -> Option<String> {
         let text = match self.peek(0)? {
+            token @ Token::Placeholder(_) => self.params?.text(parameter(token)?)?,
             Token::SingleQuotedString(s) | Token::EscapedStringLiteral(s) => s.clone(),
             Token::DollarQuotedString(s) => s.value.clone(),
             _ => return None,
@@ -158,7 +166,22 @@ impl<'a> Cursor<'a> {
         let start = self.index();
         let query = self.parser.parse_query();
         let query = query.map_err(|e| self.syntax(&e))?;
-        check(query).map_err(|e| e.at(self.since(start)))
+        let mut query = check(query).map_err(|e| e.at(self.since(start)))?;
+        if let Some(params) = self.params {
+            settle(&mut query, params);
+        }
+        Ok(query)
+    }
+    /// Reads the query of an INSERT: parameters that are output columns stay, since the table's columns decide on their types.
+    pub fn inserted(&mut self) -> Result<Box<Query>> {
+        let params = self.params.take();
+        let query = self.query();
+        self.params = params;
+        let mut query = query?;
+        if let Some(params) = self.params {
+            settle_but_outputs(&mut query, params);
+        }
+        Ok(query)
     }
     /// Reads a type.
     pub fn data_type(&mut self) -> Result<DataType> {

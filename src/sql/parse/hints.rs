@@ -7,8 +7,8 @@ use super::super::quote::is_reserved;
 use crate::error::{Error, nearest};
 
 /// The words that begin our statements.
-const STATEMENTS: &[&str] =
-    &["SELECT", "WITH", "VALUES", "INSERT", "CREATE", "DROP", "SHOW", "DESCRIBE", "SET", "RESET", "STOP", "EXPLAIN"];
+pub const STATEMENTS: &[&str] =
+    &["SELECT", "WITH", "VALUES", "INSERT", "CREATE", "DROP", "SHOW", "DESCRIBE", "SET", "RESET", "STOP", "COPY", "EXPLAIN"];
 
 /// The words that begin the clauses of a query.
 const CLAUSES: &[&str] = &[
@@ -45,11 +45,10 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("START TRANSACTION", "Each job commits its epochs by itself: leave it out."),
     ("COMMIT", "Each job commits its epochs by itself: leave it out."),
     ("ROLLBACK", "Each job commits its epochs by itself: leave it out."),
-    ("COPY", "Write INSERT INTO ... SELECT from a table with connector = 'file'."),
     ("USE", "There are no databases: choose where topics live with --broker."),
     ("GRANT", "Access is the broker's business."),
     ("REVOKE", "Access is the broker's business."),
-    ("PREPARE", "Write the values into the statement."),
+    ("PREPARE", "Write $name where a value belongs, and give it with --param name=VALUE."),
     ("EXECUTE", "Write the statement itself."),
     ("PAUSE", "Write STOP JOB name; started again, it goes on where it stopped."),
     ("KILL", "Write STOP JOB name."),

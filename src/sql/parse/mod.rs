@@ -4,25 +4,42 @@
 //! anything runs. To add a statement: an arm in [`statement`], with a function if it is more than a line.
 
 mod check;
+mod copy;
 mod cursor;
 mod hints;
 mod table;
+
+pub use hints::STATEMENTS;
 
 use sqlparser::ast::{Expr, LimitClause, Query, SetExpr, Value};
 use sqlparser::tokenizer::{Token, TokenWithSpan};
 
 use self::cursor::Cursor;
 use super::names::topic_table;
+use super::params::{Params, parameter};
 use super::settings::Settings;
 use super::statement::{Emit, ObjectKind, Parsed, Show, Statement};
 use super::text::Source;
 use crate::error::{Error, Position, Result};
 
-/// Reads all statements of a text; `file` is the path of the file it came from, for errors.
+/// Reads all statements of a text without parameters; `file` is the path of the file it came from, for errors.
 ///
 /// # Errors
 /// `User` for the first mistake, with its place.
 pub fn parse(text: &str, file: Option<&str>) -> Result<Vec<Parsed>> {
+    parse_with(text, file, &Params::default())
+}
+
+/// Reads all statements of a text whose parameters have the values `params`.
+///
+/// # Errors
+/// As [`parse`]; also for a parameter without a value.
+pub fn parse_with(text: &str, file: Option<&str>, params: &Params) -> Result<Vec<Parsed>> {
+    read_all(text, file, Some(params))
+}
+
+/// Without `params`, parameters stay what they are.
+fn read_all(text: &str, file: Option<&str>, params: Option<&Params>) -> Result<Vec<Parsed>> {
     let source = Source::new(text, file);
     let tokens = source.tokens()?;
     tokens
@@ -31,17 +48,17 @@ pub fn parse(text: &str, file: Option<&str>) -> Result<Vec<Parsed>> {
         .map(|words| {
             let position = whole(&source, words);
             let text = text.get(position.span.clone()).unwrap_or_default().to_owned();
-            Ok(Parsed { statement: read(&source, words)?, position, text })
+            Ok(Parsed { statement: read(&source, words, params)?, position, text })
         })
         .collect()
 }
 
-/// Reads a text that is one query, such as a view's.
+/// Reads a text that is one query, such as a view's; its parameters stay.
 ///
 /// # Errors
 /// As [`parse`]; also if it is another statement, or several.
 pub fn parse_query(text: &str) -> Result<Box<Query>> {
-    match parse(text, None)?.as_mut_slice() {
+    match read_all(text, None, None)?.as_mut_slice() {
         [Parsed { statement: Statement::Query { query, emit: None }, .. }] => Ok(query.clone()),
         _ => Err(Error::user("expected one query")),
     }
@@ -54,11 +71,20 @@ fn whole(source: &Source, words: &[TokenWithSpan]) -> Position {
 }
 
 /// Reads one statement; `EMIT CHANGES` at its end is taken off first, so that EMIT never becomes an alias.
-fn read(source: &Source, words: &[TokenWithSpan]) -> Result<Statement> {
+fn read(source: &Source, words: &[TokenWithSpan], params: Option<&Params>) -> Result<Statement> {
     let is = |at: usize, word: &str| matches!(words.get(at).map(|t| &t.token), Some(Token::Word(w)) if w.quote_style.is_none() && w.value.eq_ignore_ascii_case(word));
     if let Some(at) = hints::too_deep(words) {
         let error = Error::user("the type nests too deeply").hint("Nest types at most 32 deep.");
         return Err(error.at(whole(source, &words[at..=at])));
+    }
+    if let Some(params) = params {
+        for word in words {
+            if let Some(name) = parameter(&word.token)
+                && params.get(name).is_none()
+            {
+                return Err(params.missing(name).at(whole(source, std::slice::from_ref(word))));
+            }
+        }
     }
     let n = words.len();
     let (body, emit) = if n > 2 && is(n - 2, "EMIT") && is(n - 1, "CHANGES") {
@@ -66,7 +92,7 @@ fn read(source: &Source, words: &[TokenWithSpan]) -> Result<Statement> {
     } else if n > 4 && is(n - 4, "EMIT") && is(n - 3, "CHANGES") && is(n - 2, "LIMIT") {
         let limit = match &words[n - 1].token {
             Token::Number(digits, _) => digits.parse().ok(),
-            _ => None,
+            token => params.zip(parameter(token)).and_then(|(params, name)| params.get(name)?.parse().ok()),
         };
         if limit.is_none() {
             return Err(Error::user("the LIMIT of EMIT CHANGES is not a whole number").at(whole(source, &words[n - 1..])));
@@ -76,7 +102,7 @@ fn read(source: &Source, words: &[TokenWithSpan]) -> Result<Statement> {
         (words, None)
     };
     let emit_place = emit.is_some().then(|| whole(source, &words[body.len()..]));
-    let mut cursor = Cursor::new(source, body.to_vec());
+    let mut cursor = Cursor::new(source, body.to_vec(), params);
     let mut read = statement(&mut cursor, body)?;
     cursor.expect_end()?;
     if let (Some(emit), Some(place)) = (emit, emit_place) {
@@ -163,6 +189,8 @@ fn statement(c: &mut Cursor, words: &[TokenWithSpan]) -> Result<Statement> {
     } else if c.take(&["STOP"]) {
         c.expect(&["JOB"])?;
         job_name(c).map(Statement::StopJob)
+    } else if c.take(&["COPY"]) {
+        copy::copy(c)
     } else if c.take(&["EXPLAIN"]) {
         let (analyze, verbose) = (c.take(&["ANALYZE"]), c.take(&["VERBOSE"]));
         if c.at_end() || c.sees(0, "EXPLAIN") {
@@ -205,7 +233,7 @@ fn insert(c: &mut Cursor) -> Result<Statement> {
         }
         c.expect_token(&Token::RParen)?;
     }
-    let query = c.query()?;
+    let query = c.inserted()?;
     let values = matches!(query.body.as_ref(), SetExpr::Values(_));
     Ok(Statement::Insert { target, columns, query, values })
 }
@@ -264,21 +292,23 @@ fn relation(c: &mut Cursor) -> Result<super::names::Name> {
     c.name("table")
 }
 
+/// What SHOW lists, by its word.
+pub const LISTS: &[(&str, Show)] = &[
+    ("TABLES", Show::Tables),
+    ("VIEWS", Show::Views),
+    ("TOPICS", Show::Topics),
+    ("MODELS", Show::Models),
+    ("JOBS", Show::Jobs),
+    ("FUNCTIONS", Show::Functions),
+    ("FORMATS", Show::Formats),
+    ("CONNECTORS", Show::Connectors),
+    ("ALL", Show::All),
+    ("SETTINGS", Show::All),
+];
+
 fn show(c: &mut Cursor) -> Result<Show> {
-    const LISTS: &[(&str, Show)] = &[
-        ("TABLES", Show::Tables),
-        ("VIEWS", Show::Views),
-        ("TOPICS", Show::Topics),
-        ("MODELS", Show::Models),
-        ("JOBS", Show::Jobs),
-        ("FUNCTIONS", Show::Functions),
-        ("FORMATS", Show::Formats),
-        ("CONNECTORS", Show::Connectors),
-        ("ALL", Show::All),
-        ("SETTINGS", Show::All),
-    ];
     if c.take(&["CREATE", "TABLE"]) {
-        return c.name("table").map(Show::CreateTable);
+        return relation(c).map(Show::CreateTable);
     }
     if c.take(&["CREATE", "VIEW"]) {
         return c.name("view").map(Show::CreateView);

@@ -319,7 +319,7 @@ fn options(c: &mut Cursor, places: &mut Vec<(String, Position)>) -> Result<Optio
 }
 
 /// Reads a string, a number, true, false, or another bare word.
-fn option_value(c: &mut Cursor) -> Result<String> {
+pub(super) fn option_value(c: &mut Cursor) -> Result<String> {
     if let Some(text) = c.string() {
         return Ok(text);
     }
