@@ -2,7 +2,10 @@
 //!
 //! CSV and JSON leave with each batch. A table first gathers some thousand rows, so that its columns are wide enough, and
 //! prints larger results in pieces whose columns never get narrower; rows that are followed are printed as they come.
+//! What is too wide for the screen can be printed one column per line instead ([`Layout`]).
 //! To add a format: add a variant to [`OutputFormat`] and an arm to `Printer::write` and `Printer::finish`.
+
+mod expanded;
 
 use std::io::Write;
 use std::sync::Arc;
@@ -23,8 +26,10 @@ use crate::engine::Rows;
 use crate::error::{Error, Result};
 use crate::format::{Encoder, format};
 
+pub use expanded::Layout;
+
 /// So many rows decide how wide the columns of a table are at first.
-const TABLE_ROWS: usize = 4_096;
+pub const TABLE_ROWS: usize = 4_096;
 /// psql's look: lines under the header and between the columns, none around.
 const STYLE: &str = "     -+ |          ";
 /// What NULL looks like in a table.
@@ -66,6 +71,9 @@ pub struct Printer {
     json: Option<Box<dyn Encoder>>,
     /// Of a table's columns, in characters, with their padding.
     widths: Vec<u16>,
+    layout: Layout,
+    /// How many records have been numbered in the expanded layout.
+    numbered: u64,
     begun: bool,
     rows: u64,
 }
@@ -83,7 +91,15 @@ impl Printer {
             OutputFormat::Table | OutputFormat::Csv => None,
         };
         let widths = vec![0; schema.fields().len()];
-        Ok(Self { format, schema, json, widths, begun: false, rows: 0 })
+        let layout = Layout::default();
+        Ok(Self { format, schema, json, widths, layout, numbered: 0, begun: false, rows: 0 })
+    }
+
+    /// The same with tables laid out as `layout` says.
+    #[must_use]
+    pub fn laid_out(mut self, layout: Layout) -> Self {
+        self.layout = layout;
+        self
     }
 
     /// Writes `batches`; nothing is buffered here.
@@ -126,6 +142,9 @@ impl Printer {
     }
 
     fn table<W: Write>(&mut self, batches: &[RecordBatch], out: &mut Output<W>) -> Result<()> {
+        if self.layout == Layout::Expanded && !batches.is_empty() {
+            return self.expanded(batches, out);
+        }
         let mut table = Table::new();
         table.load_preset(STYLE);
         let names = self.schema.fields().iter().map(|f| Cell::new(one_line(f.name())).set_alignment(CellAlignment::Center));
@@ -143,6 +162,14 @@ impl Printer {
             }
         }
         let needed = table.column_max_content_widths();
+        if let Layout::Fitting(screen) = self.layout {
+            // A blank on each side of a value, a line between two, and none behind the last.
+            let width: usize = needed.iter().map(|needed| usize::from(*needed) + 3).sum();
+            self.layout = if width.saturating_sub(2) > screen { Layout::Expanded } else { Layout::Aligned };
+            if self.layout == Layout::Expanded && !batches.is_empty() {
+                return self.expanded(batches, out);
+            }
+        }
         for ((width, needed), column) in self.widths.iter_mut().zip(needed).zip(table.column_iter_mut()) {
             *width = (*width).max(needed.saturating_add(2));
             column.set_constraint(ColumnConstraint::LowerBoundary(Width::Fixed(*width)));
@@ -150,6 +177,25 @@ impl Printer {
         let head = if self.begun { 2 } else { 0 }; // the names and the line under them
         self.begun = true;
         table.lines().skip(head).try_for_each(|line| out.line(line.trim_end()))
+    }
+
+    /// One column per line.
+    fn expanded<W: Write>(&mut self, batches: &[RecordBatch], out: &mut Output<W>) -> Result<()> {
+        self.begun = true;
+        let names: Vec<String> = self.schema.fields().iter().map(|f| one_line(f.name())).collect();
+        let screen = super::ui::width();
+        for batch in batches {
+            let columns = columns(batch)?;
+            for row in 0..batch.num_rows() {
+                let value = |column: &Column<'_>| Ok(column.text(row)?.map_or_else(|| NULL.to_owned(), |text| tame(&text)));
+                let values = columns.iter().map(value).collect::<Result<Vec<_>>>()?;
+                self.numbered += 1;
+                let mut text = String::new();
+                expanded::record(&mut text, self.numbered, &names, &values, screen);
+                out.write(text.as_bytes())?;
+            }
+        }
+        Ok(())
     }
 
     fn csv<W: Write>(&mut self, batch: &RecordBatch, out: &mut Output<W>) -> Result<()> {
@@ -401,6 +447,28 @@ mod tests {
         );
         assert_eq!(printed(OutputFormat::Table, &[]), " id | name | half | list\n----+------+------+------\n(0 rows)\n");
         assert_eq!(printed(OutputFormat::Table, &[&[first, second]]).lines().last(), Some("(3 rows)"));
+    }
+
+    #[test]
+    fn what_is_too_wide_is_printed_one_column_per_line() {
+        let printed = |layout| {
+            let (mut text, rows) = (Vec::new(), batch(&[1, 20], &[Some("ab"), None]));
+            let mut out = Output::over(&mut text);
+            let mut printer = Printer::new(OutputFormat::Table, &rows.schema()).unwrap().laid_out(layout);
+            printer.write(&[rows], &mut out).unwrap();
+            printer.finish(&mut out).unwrap();
+            out.flush().unwrap();
+            drop(out);
+            String::from_utf8(text).unwrap()
+        };
+        // " id | name | half |   list   " without its last blank.
+        assert_eq!(printed(Layout::Fitting(28)), printed(Layout::Aligned));
+        assert_eq!(printed(Layout::Fitting(27)), printed(Layout::Expanded));
+        assert_eq!(
+            printed(Layout::Expanded),
+            "-[ RECORD 1 ]--\nid   | 1\nname | ab\nhalf | 1.0\nlist | [2,null]\n\
+             -[ RECORD 2 ]-\nid   | 20\nname | NULL\nhalf | NULL\nlist | NULL\n(2 rows)\n"
+        );
     }
 
     #[test]
