@@ -5,7 +5,7 @@
 //! What is too wide for the screen can be printed one column per line instead ([`Layout`]).
 //! To add a format: add a variant to [`OutputFormat`] and an arm to `Printer::write` and `Printer::finish`.
 
-mod expanded;
+mod layout;
 
 use std::io::Write;
 use std::sync::Arc;
@@ -26,7 +26,7 @@ use crate::engine::Rows;
 use crate::error::{Error, Result};
 use crate::format::{Encoder, format};
 
-pub use expanded::Layout;
+pub use layout::Layout;
 
 /// So many rows decide how wide the columns of a table are at first.
 pub const TABLE_ROWS: usize = 4_096;
@@ -95,13 +95,6 @@ impl Printer {
         Ok(Self { format, schema, json, widths, layout, numbered: 0, begun: false, rows: 0 })
     }
 
-    /// The same with tables laid out as `layout` says.
-    #[must_use]
-    pub fn laid_out(mut self, layout: Layout) -> Self {
-        self.layout = layout;
-        self
-    }
-
     /// Writes `batches`; nothing is buffered here.
     ///
     /// # Errors
@@ -162,13 +155,8 @@ impl Printer {
             }
         }
         let needed = table.column_max_content_widths();
-        if let Layout::Fitting(screen) = self.layout {
-            // A blank on each side of a value, a line between two, and none behind the last.
-            let width: usize = needed.iter().map(|needed| usize::from(*needed) + 3).sum();
-            self.layout = if width.saturating_sub(2) > screen { Layout::Expanded } else { Layout::Aligned };
-            if self.layout == Layout::Expanded && !batches.is_empty() {
-                return self.expanded(batches, out);
-            }
+        if self.does_not_fit(&needed) && !batches.is_empty() {
+            return self.expanded(batches, out);
         }
         for ((width, needed), column) in self.widths.iter_mut().zip(needed).zip(table.column_iter_mut()) {
             *width = (*width).max(needed.saturating_add(2));
@@ -177,25 +165,6 @@ impl Printer {
         let head = if self.begun { 2 } else { 0 }; // the names and the line under them
         self.begun = true;
         table.lines().skip(head).try_for_each(|line| out.line(line.trim_end()))
-    }
-
-    /// One column per line.
-    fn expanded<W: Write>(&mut self, batches: &[RecordBatch], out: &mut Output<W>) -> Result<()> {
-        self.begun = true;
-        let names: Vec<String> = self.schema.fields().iter().map(|f| one_line(f.name())).collect();
-        let screen = super::ui::width();
-        for batch in batches {
-            let columns = columns(batch)?;
-            for row in 0..batch.num_rows() {
-                let value = |column: &Column<'_>| Ok(column.text(row)?.map_or_else(|| NULL.to_owned(), |text| tame(&text)));
-                let values = columns.iter().map(value).collect::<Result<Vec<_>>>()?;
-                self.numbered += 1;
-                let mut text = String::new();
-                expanded::record(&mut text, self.numbered, &names, &values, screen);
-                out.write(text.as_bytes())?;
-            }
-        }
-        Ok(())
     }
 
     fn csv<W: Write>(&mut self, batch: &RecordBatch, out: &mut Output<W>) -> Result<()> {
@@ -412,7 +381,7 @@ mod tests {
 
     use super::*;
 
-    fn batch(ids: &[i64], names: &[Option<&str>]) -> RecordBatch {
+    pub(super) fn batch(ids: &[i64], names: &[Option<&str>]) -> RecordBatch {
         let numbers = names.iter().map(|n| n.map(|n| n.len() as f64 / 2.0));
         let lists = names.iter().map(|n| n.map(|n| vec![Some(n.len() as i32), None]));
         let columns: Vec<(&str, ArrayRef)> = vec![
@@ -447,28 +416,6 @@ mod tests {
         );
         assert_eq!(printed(OutputFormat::Table, &[]), " id | name | half | list\n----+------+------+------\n(0 rows)\n");
         assert_eq!(printed(OutputFormat::Table, &[&[first, second]]).lines().last(), Some("(3 rows)"));
-    }
-
-    #[test]
-    fn what_is_too_wide_is_printed_one_column_per_line() {
-        let printed = |layout| {
-            let (mut text, rows) = (Vec::new(), batch(&[1, 20], &[Some("ab"), None]));
-            let mut out = Output::over(&mut text);
-            let mut printer = Printer::new(OutputFormat::Table, &rows.schema()).unwrap().laid_out(layout);
-            printer.write(&[rows], &mut out).unwrap();
-            printer.finish(&mut out).unwrap();
-            out.flush().unwrap();
-            drop(out);
-            String::from_utf8(text).unwrap()
-        };
-        // " id | name | half |   list   " without its last blank.
-        assert_eq!(printed(Layout::Fitting(28)), printed(Layout::Aligned));
-        assert_eq!(printed(Layout::Fitting(27)), printed(Layout::Expanded));
-        assert_eq!(
-            printed(Layout::Expanded),
-            "-[ RECORD 1 ]--\nid   | 1\nname | ab\nhalf | 1.0\nlist | [2,null]\n\
-             -[ RECORD 2 ]-\nid   | 20\nname | NULL\nhalf | NULL\nlist | NULL\n(2 rows)\n"
-        );
     }
 
     #[test]

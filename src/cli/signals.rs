@@ -80,20 +80,28 @@ impl Signals {
             if stop == Stop::Terminate {
                 self.terminated.store(true, Ordering::Relaxed);
             }
-            if stop == Stop::Interrupt && self.patient.load(Ordering::Relaxed) {
-                // A SIGTERM before it stays one.
-                self.state.send_if_modified(|state| {
-                    let first = state.is_none();
-                    state.get_or_insert(stop);
-                    first
-                });
-                continue;
-            }
-            if self.state.send_replace(Some(stop)).is_some() {
+            if self.receive(stop) {
                 // Asked twice: whoever should have stopped is stuck.
                 std::process::exit(i32::from(stop.exit_code()));
             }
         }
+    }
+
+    /// Notes a wish to stop; whether the process must end at once.
+    fn receive(&self, stop: Stop) -> bool {
+        if stop == Stop::Interrupt && self.patient.load(Ordering::Relaxed) {
+            // A SIGTERM before it stays one.
+            self.state.send_if_modified(|state| {
+                let first = state.is_none();
+                state.get_or_insert(stop);
+                first
+            });
+            return false;
+        }
+        let patient = self.patient.load(Ordering::Relaxed);
+        let before = self.state.send_replace(Some(stop));
+        // In the shell a Ctrl-C before a SIGTERM was for a statement.
+        before.is_some_and(|before| !patient || before == Stop::Terminate)
     }
 
     /// What was received, if anything.
@@ -132,6 +140,20 @@ impl Signals {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_second_wish_ends_the_process_but_not_the_shell() {
+        let signals =
+            || Signals { state: Arc::new(watch::Sender::new(None)), terminated: Arc::default(), patient: Arc::default() };
+        let command = signals();
+        assert!(!command.receive(Stop::Interrupt) && command.receive(Stop::Interrupt));
+        let shell = signals();
+        shell.be_patient();
+        assert!(!shell.receive(Stop::Interrupt) && !shell.receive(Stop::Interrupt));
+        assert!(!shell.receive(Stop::Terminate) && !shell.receive(Stop::Interrupt));
+        assert_eq!(shell.received(), Some(Stop::Terminate));
+        assert!(shell.receive(Stop::Terminate));
+    }
 
     #[tokio::test]
     async fn a_ctrl_c_is_forgotten_and_a_sigterm_is_not() {

@@ -222,7 +222,7 @@ fn ctrl_c_ends_the_line_or_the_query_but_not_the_shell() {
         shell.expect("10000");
         shell.press(CTRL_C);
         shell.press(CTRL_C); // it does not hurt
-        shell.expect(" rows)");
+        shell.expect(" row");
         shell.expect(PROMPT);
     }
     // An answer that takes long ends as well.

@@ -112,7 +112,7 @@ fn candidates(at: &At, typed: &str, names: &Names) -> Vec<Choice> {
         }
         Place::Option(given) => options(given),
         Place::OptionValue(name) => option_values(name, at.in_string, typed, names),
-        Place::Setting => SETTINGS.iter().map(|spec| setting(spec)).collect(),
+        Place::Setting => SETTINGS.iter().map(setting).collect(),
         Place::SettingValue(name) if name == "models.topic" => topics(names, !at.in_string),
         Place::SettingValue(name) => {
             let spec = SETTINGS.iter().find(|spec| spec.name.eq_ignore_ascii_case(name));

@@ -106,6 +106,9 @@ impl Display {
     }
 
     async fn follow(&mut self, mut rows: Rows, mut printer: Printer, cx: &Context) -> Result<()> {
+        if self.on_terminal() {
+            printer = printer.with_room(ui::width());
+        }
         let stop = loop {
             let batch = tokio::select! {
                 biased;

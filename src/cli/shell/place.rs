@@ -127,7 +127,7 @@ pub(super) fn place(text: &str, cursor: usize) -> At {
     let dotted = matches!(at.place, Place::Option(_) | Place::Setting | Place::Show | Place::OptionValue(_) | Place::Job);
     if let (Some(dot), false) = (dot, dotted) {
         at.span.start = chain.get(dot).map_or(start, |it| it.span.end);
-        let qualifier = dot.checked_sub(1).and_then(|at| chain.get(at)).map(|it| name_of(it)).unwrap_or_default();
+        let qualifier = dot.checked_sub(1).and_then(|at| chain.get(at)).map(name_of).unwrap_or_default();
         at.place = if qualifier.is_empty() { Place::Nothing } else { Place::ColumnOf(qualifier) };
     }
     if let Some(word) = text.get(at.span.clone()).filter(|word| !word.is_empty()) {
