@@ -53,7 +53,7 @@ impl Input {
         let complete = vec![ReedlineEvent::Menu(MENU.to_owned()), ReedlineEvent::MenuNext];
         keys.add_binding(KeyModifiers::NONE, KeyCode::Tab, ReedlineEvent::UntilFound(complete));
         keys.add_binding(KeyModifiers::SHIFT, KeyCode::BackTab, ReedlineEvent::MenuPrevious);
-        let menu = ColumnarMenu::default().with_name(MENU).with_columns(1).with_marker("");
+        let menu = ColumnarMenu::default().with_name(MENU).with_columns(1).with_marker("> ");
         let mut editor = Reedline::create()
             .with_validator(Box::new(Whole))
             .with_ansi_colors(cx.ui.colored())
@@ -156,6 +156,6 @@ impl Prompt for VaticPrompt {
     }
     fn render_prompt_history_search_indicator(&self, search: PromptHistorySearch) -> Cow<'_, str> {
         let failed = matches!(search.status, PromptHistorySearchStatus::Failing);
-        Cow::Owned(format!("({}history: {}) ", if failed { "not in " } else { "" }, search.term))
+        Cow::Owned(format!(" ({}history: {}) ", if failed { "not in " } else { "" }, search.term))
     }
 }

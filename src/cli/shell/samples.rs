@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::engine::{Engine, Outcome, PublishOptions, Session, UntilEnd};
+use crate::engine::{Engine, Notices, Outcome, PublishOptions, Session, UntilEnd};
 use crate::error::{Error, Result};
 
 const PAYMENTS: &str = include_str!("../../../queries/payments.sql");
@@ -15,8 +15,8 @@ const TOPIC: &str = "payments";
 
 /// What there is now, and three things to do with it.
 const NEXT: &str = "\
-There are 16,000 payments on topic \"payments\" now, table payments reads them, and
-model \"fraud\" has a version. Try:
+There are 16,000 payments on topic \"payments\" now, table payments reads them,
+and model \"fraud\" has a version. Try:
 
   SELECT * FROM payments LIMIT 5;
   SELECT id, amount, score('fraud', amount, hour, distance_km, tx_last_hour)
@@ -33,7 +33,8 @@ pub(super) async fn make(engine: &Arc<Engine>, session: &mut Session) -> Result<
         let error = Error::user(format!("topic \"{TOPIC}\" exists already, and \\demo would add to it"));
         return Err(error.hint("Look at it: SELECT * FROM topic('payments') LIMIT 5;"));
     }
-    let mut own = engine.session();
+    // What its job has to say is said below.
+    let mut own = Engine::over(Arc::clone(engine.broker()), Notices::none()).session();
     own.set_base(".", Some("demo".to_owned()));
     own.set_until_end(UntilEnd::Leave);
     // The saved query takes eight seconds, for the demo's sake. If the topic was deleted, the job's offsets were not.
