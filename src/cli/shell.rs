@@ -43,7 +43,7 @@ use execute::{Flow, Runner};
 use plain::Read;
 
 /// So long the first prompt waits for what is on the broker.
-const PATIENCE: Duration = Duration::from_secs(3);
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Runs the shell, or the script on stdin.
 ///

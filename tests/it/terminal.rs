@@ -95,6 +95,18 @@ impl Terminal {
         }
     }
 
+    /// Whether `text` is seen within a time behind what was seen before; for those who will do something and look again.
+    pub fn sees(&mut self, text: &str, within: Duration) -> bool {
+        let begun = Instant::now();
+        while begun.elapsed() < within {
+            if self.plain()[self.mark..].contains(text) {
+                return true;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        false
+    }
+
     /// Waits until no line is typed any more, and Ctrl-C is a signal.
     pub fn expect_signals(&self) {
         until("the terminal to make signals", || tcgetattr(&self.tty).unwrap().local_flags.contains(LocalFlags::ISIG));
