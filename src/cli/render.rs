@@ -2,7 +2,10 @@
 //!
 //! CSV and JSON leave with each batch. A table first gathers some thousand rows, so that its columns are wide enough, and
 //! prints larger results in pieces whose columns never get narrower; rows that are followed are printed as they come.
+//! What is too wide for the screen can be printed one column per line instead ([`Layout`]).
 //! To add a format: add a variant to [`OutputFormat`] and an arm to `Printer::write` and `Printer::finish`.
+
+mod layout;
 
 use std::io::Write;
 use std::sync::Arc;
@@ -23,8 +26,10 @@ use crate::error::{Error, Result};
 use crate::format::plain::{FORMAT, plain_batch, plain_schema};
 use crate::format::{Encoder, format};
 
+pub use layout::Layout;
+
 /// So many rows decide how wide the columns of a table are at first.
-const TABLE_ROWS: usize = 4_096;
+pub const TABLE_ROWS: usize = 4_096;
 /// psql's look: lines under the header and between the columns, none around.
 const STYLE: &str = "     -+ |          ";
 /// What NULL looks like in a table.
@@ -66,6 +71,9 @@ pub struct Printer {
     json: Option<Box<dyn Encoder>>,
     /// Of a table's columns, in characters, with their padding.
     widths: Vec<u16>,
+    layout: Layout,
+    /// How many records have been numbered in the expanded layout.
+    numbered: u64,
     begun: bool,
     rows: u64,
 }
@@ -82,7 +90,8 @@ impl Printer {
             OutputFormat::Table | OutputFormat::Csv => None,
         };
         let widths = vec![0; schema.fields().len()];
-        Ok(Self { format, schema, json, widths, begun: false, rows: 0 })
+        let layout = Layout::default();
+        Ok(Self { format, schema, json, widths, layout, numbered: 0, begun: false, rows: 0 })
     }
 
     /// Writes `batches`; nothing is buffered here.
@@ -125,6 +134,9 @@ impl Printer {
     }
 
     fn table<W: Write>(&mut self, batches: &[RecordBatch], out: &mut Output<W>) -> Result<()> {
+        if self.layout == Layout::Expanded && !batches.is_empty() {
+            return self.expanded(batches, out);
+        }
         let mut table = Table::new();
         table.load_preset(STYLE);
         let names = self.schema.fields().iter().map(|f| Cell::new(one_line(f.name())).set_alignment(CellAlignment::Center));
@@ -142,6 +154,9 @@ impl Printer {
             }
         }
         let needed = table.column_max_content_widths();
+        if self.does_not_fit(&needed) && !batches.is_empty() {
+            return self.expanded(batches, out);
+        }
         for ((width, needed), column) in self.widths.iter_mut().zip(needed).zip(table.column_iter_mut()) {
             *width = (*width).max(needed.saturating_add(2));
             column.set_constraint(ColumnConstraint::LowerBoundary(Width::Fixed(*width)));
@@ -299,7 +314,7 @@ mod tests {
 
     use super::*;
 
-    fn batch(ids: &[i64], names: &[Option<&str>]) -> RecordBatch {
+    pub(super) fn batch(ids: &[i64], names: &[Option<&str>]) -> RecordBatch {
         let numbers = names.iter().map(|n| n.map(|n| n.len() as f64 / 2.0));
         let lists = names.iter().map(|n| n.map(|n| vec![Some(n.len() as i32), None]));
         let columns: Vec<(&str, ArrayRef)> = vec![

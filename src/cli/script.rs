@@ -140,7 +140,7 @@ async fn failure(jobs: &Jobs) -> Error {
 }
 
 /// An error that knows no place gets the first line of its statement, unless that is all there is to see anyway.
-fn placed(error: Error, statement: &Position) -> Error {
+pub(crate) fn placed(error: Error, statement: &Position) -> Error {
     if statement.file.is_none() && !statement.text.trim().contains('\n') {
         return error;
     }

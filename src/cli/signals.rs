@@ -1,5 +1,6 @@
 //! Ctrl-C and SIGTERM, in one place.   signal ─► [`Signals`] ─► whoever waits;   a second one ─► the process ends at once
 //!
+//! In the shell a second Ctrl-C ends nothing ([`Signals::be_patient`]): people press it twice, and jobs run behind the prompt.
 //! A thread of its own listens, so that a busy executor or a full pipe on stdout cannot keep a signal waiting.
 
 use std::sync::Arc;
@@ -35,6 +36,7 @@ impl Stop {
 pub struct Signals {
     state: Arc<watch::Sender<Option<Stop>>>,
     terminated: Arc<AtomicBool>,
+    patient: Arc<AtomicBool>,
 }
 
 impl Signals {
@@ -44,7 +46,7 @@ impl Signals {
     /// `External` if the system gives no thread.
     pub fn install() -> Result<Self> {
         let (state, terminated) = (Arc::new(watch::Sender::new(None)), Arc::new(AtomicBool::new(false)));
-        let signals = Self { state, terminated };
+        let signals = Self { state, terminated, patient: Arc::default() };
         let listener = signals.clone();
         let (ready, installed) = std::sync::mpsc::channel();
         let failed = |e: std::io::Error| Error::external("cannot listen to signals").source(e);
@@ -78,11 +80,28 @@ impl Signals {
             if stop == Stop::Terminate {
                 self.terminated.store(true, Ordering::Relaxed);
             }
-            if self.state.send_replace(Some(stop)).is_some() {
+            if self.receive(stop) {
                 // Asked twice: whoever should have stopped is stuck.
                 std::process::exit(i32::from(stop.exit_code()));
             }
         }
+    }
+
+    /// Notes a wish to stop; whether the process must end at once.
+    fn receive(&self, stop: Stop) -> bool {
+        if stop == Stop::Interrupt && self.patient.load(Ordering::Relaxed) {
+            // A SIGTERM before it stays one.
+            self.state.send_if_modified(|state| {
+                let first = state.is_none();
+                state.get_or_insert(stop);
+                first
+            });
+            return false;
+        }
+        let patient = self.patient.load(Ordering::Relaxed);
+        let before = self.state.send_replace(Some(stop));
+        // In the shell a Ctrl-C before a SIGTERM was for a statement.
+        before.is_some_and(|before| !patient || before == Stop::Terminate)
     }
 
     /// What was received, if anything.
@@ -106,6 +125,11 @@ impl Signals {
         self.state.send_if_modified(|state| state.take_if(|stop| *stop == Stop::Interrupt).is_some());
     }
 
+    /// From now on a second Ctrl-C no longer ends the process; a second SIGTERM does.
+    pub fn be_patient(&self) {
+        self.patient.store(true, Ordering::Relaxed);
+    }
+
     /// Becomes true with a SIGTERM: ends a line that is being typed.
     #[must_use]
     pub fn terminated(&self) -> Arc<AtomicBool> {
@@ -117,9 +141,24 @@ impl Signals {
 mod tests {
     use super::*;
 
+    #[test]
+    fn a_second_wish_ends_the_process_but_not_the_shell() {
+        let signals =
+            || Signals { state: Arc::new(watch::Sender::new(None)), terminated: Arc::default(), patient: Arc::default() };
+        let command = signals();
+        assert!(!command.receive(Stop::Interrupt) && command.receive(Stop::Interrupt));
+        let shell = signals();
+        shell.be_patient();
+        assert!(!shell.receive(Stop::Interrupt) && !shell.receive(Stop::Interrupt));
+        assert!(!shell.receive(Stop::Terminate) && !shell.receive(Stop::Interrupt));
+        assert_eq!(shell.received(), Some(Stop::Terminate));
+        assert!(shell.receive(Stop::Terminate));
+    }
+
     #[tokio::test]
     async fn a_ctrl_c_is_forgotten_and_a_sigterm_is_not() {
-        let signals = Signals { state: Arc::new(watch::Sender::new(Some(Stop::Interrupt))), terminated: Arc::default() };
+        let state = Arc::new(watch::Sender::new(Some(Stop::Interrupt)));
+        let signals = Signals { state, terminated: Arc::default(), patient: Arc::default() };
         assert_eq!(signals.wait().await, Stop::Interrupt);
         signals.clear();
         assert_eq!(signals.received(), None);

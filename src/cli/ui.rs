@@ -8,6 +8,8 @@
 //! One lock orders all writers: a notice removes the status lines, prints itself and draws them again below it.
 
 use std::io::{IsTerminal, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use comfy_table::Table;
@@ -35,6 +37,17 @@ struct State {
     status: Vec<String>,
     /// While a line is being typed: what waits to be printed.
     held: Option<Vec<String>>,
+    /// While a line is being typed: the way past it.
+    outlet: Option<Outlet>,
+}
+
+/// A line editor that prints lines above the one that is being typed.
+#[derive(Debug, Clone)]
+pub struct Outlet {
+    /// Takes them.
+    pub lines: SyncSender<String>,
+    /// Whether there is room now.
+    pub open: Arc<AtomicBool>,
 }
 
 impl Ui {
@@ -117,14 +130,26 @@ impl Ui {
         }
     }
 
-    /// Keeps notices back while a line is being typed.
-    pub fn hold(&self) {
-        self.lock().held.get_or_insert_default();
+    /// Ends the line that a `^C` stands on.
+    pub fn end_line(&self) {
+        if self.terminal {
+            write("\n");
+        }
+    }
+
+    /// Keeps notices back while a line is being typed, unless the editor has room for them above it.
+    pub fn hold(&self, outlet: Option<Outlet>) {
+        let mut state = self.lock();
+        state.held.get_or_insert_default();
+        state.outlet = outlet;
     }
 
     /// Prints what was kept back.
     pub fn release(&self) {
-        let held = self.lock().held.take();
+        let mut state = self.lock();
+        state.outlet = None;
+        let held = state.held.take();
+        drop(state);
         for line in held.into_iter().flatten() {
             self.line(line);
         }
@@ -132,7 +157,13 @@ impl Ui {
 
     fn line(&self, line: String) {
         let mut state = self.lock();
-        if let Some(held) = &mut state.held {
+        let State { held, outlet, .. } = &mut *state;
+        if let Some(held) = held {
+            // What waits already comes first.
+            let outlet = outlet.as_ref().filter(|outlet| held.is_empty() && outlet.open.load(Ordering::Relaxed));
+            if outlet.is_some_and(|outlet| outlet.lines.try_send(line.clone()).is_ok()) {
+                return;
+            }
             // A job that complains endlessly must not fill the memory while nobody presses Enter.
             if held.len() < 1_000 {
                 held.push(line);
@@ -152,8 +183,15 @@ impl Ui {
 }
 
 /// The width of the terminal in characters.
-fn width() -> usize {
+#[must_use]
+pub fn width() -> usize {
     Table::new().use_stderr().width().filter(|width| *width > 0).map_or(80, usize::from)
+}
+
+/// How many lines the terminal shows; `None` without one.
+#[must_use]
+pub fn height() -> Option<usize> {
+    terminal_size::terminal_size().map(|(_, height)| usize::from(height.0)).filter(|height| *height > 0)
 }
 
 fn erase(status: &[String]) -> String {
@@ -181,10 +219,20 @@ mod tests {
     #[test]
     fn held_lines_wait_and_status_lines_are_erased_by_their_number() {
         let ui = Ui::new(false, ColorChoice::Never);
-        ui.hold();
+        ui.hold(None);
         ui.info("one");
         ui.warning("two");
         assert_eq!(ui.lock().held.as_deref(), Some(&["one".to_owned(), "warning: two".to_owned()][..]));
+        let (lines, printed) = std::sync::mpsc::sync_channel(1);
+        let ui = Ui::new(false, ColorChoice::Never);
+        let open = Arc::new(AtomicBool::new(false));
+        ui.hold(Some(Outlet { lines, open: Arc::clone(&open) }));
+        open.store(true, Ordering::Relaxed);
+        ui.info("past the line");
+        ui.info("no room");
+        ui.info("behind it");
+        assert_eq!(printed.try_recv().as_deref(), Ok("past the line"));
+        assert_eq!(ui.lock().held.as_deref(), Some(&["no room".to_owned(), "behind it".to_owned()][..]));
         assert_eq!(erase(&["a".to_owned(), "b".to_owned()]), "\x1b[2F\x1b[J");
         assert_eq!(erase(&[]), "");
     }

@@ -39,6 +39,8 @@ pub struct Rows {
     pub schema: SchemaRef,
     /// Whether they go on until someone hangs up.
     pub follows: bool,
+    /// What its scans have read so far.
+    scans: Vec<Arc<LeftOut>>,
     stream: BoxStream<'static, Result<RecordBatch>>,
 }
 
@@ -46,7 +48,21 @@ impl Rows {
     /// Rows that are at hand.
     #[must_use]
     pub fn of(batch: RecordBatch) -> Self {
-        Self { schema: batch.schema(), follows: false, stream: futures::stream::iter([Ok(batch)]).boxed() }
+        Self {
+            schema: batch.schema(),
+            follows: false,
+            scans: Vec::new(),
+            stream: futures::stream::iter([Ok(batch)]).boxed(),
+        }
+    }
+    /// How far the topics and generators of an answer have been read: rows, and positions of how many where the ends are
+    /// known. `None` if it reads none.
+    #[must_use]
+    pub fn progress(&self) -> Option<(u64, Option<(u64, u64)>)> {
+        let rows = self.scans.iter().map(|scan| scan.progress().rows()).sum();
+        let parts: Option<Vec<_>> = self.scans.iter().map(|scan| scan.progress().positions()).collect();
+        let part = parts.map(|parts| parts.iter().fold((0, 0), |sum, part| (sum.0 + part.0, sum.1 + part.1)));
+        (!self.scans.is_empty()).then_some((rows, part))
     }
     /// All of them, in batches.
     ///
@@ -98,9 +114,10 @@ impl Session {
         let stream = execute_stream(planned.physical, context)?;
         let out = Arc::clone(&schema);
         let rows = stream.map(move |batch: Result<RecordBatch, DataFusionError>| renamed(batch?, &out));
+        let scans = planned.left_out.clone();
         let end = LeftOutNotice { left_out: planned.left_out, notices: self.engine().notices().clone() };
         let rows = rows.chain(futures::stream::once(async move { end.tell() }).filter_map(|()| async { None }));
-        Ok(Rows { schema, follows: false, stream: rows.boxed() })
+        Ok(Rows { schema, follows: false, scans, stream: rows.boxed() })
     }
 
     /// `SELECT ... EMIT CHANGES`.
@@ -162,7 +179,7 @@ impl Session {
         let following = Following { rows, task: Some(task), _stop: StopOnDrop(stop), _uses: uses, left: emit.limit };
         let out = Arc::clone(&schema);
         let stream = futures::stream::try_unfold(following, Following::next).map(move |batch| renamed(batch?, &out));
-        Ok(Rows { schema, follows: true, stream: stream.boxed() })
+        Ok(Rows { schema, follows: true, scans: Vec::new(), stream: stream.boxed() })
     }
 }
 

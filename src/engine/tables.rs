@@ -151,12 +151,12 @@ impl Table {
             TableOptions::Kafka(kafka) => {
                 let ends = broker.offsets(&existing(broker, &kafka.topic).await?.name, OffsetAt::Latest).await?;
                 let groups = ends.len().clamp(1, streams.max(1));
+                left_out.progress().set_ends(ends.clone());
                 (open_topic(Arc::clone(broker), kafka, ends, groups), groups)
             }
             TableOptions::Generator(generator) => {
-                if generator.rows.is_none() {
-                    return Err(endless(&self.definition.name));
-                }
+                let Some(rows) = generator.rows else { return Err(endless(&self.definition.name)) };
+                left_out.progress().set_ends(vec![i64::try_from(rows).unwrap_or(i64::MAX)]);
                 (self.open_own(), 1)
             }
             TableOptions::File(_) => (self.open_own(), 1),

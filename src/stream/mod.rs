@@ -11,6 +11,7 @@ pub mod driver;
 pub mod epoch_context;
 pub mod lane;
 pub mod operators;
+pub mod progress;
 pub mod scan;
 pub mod table;
 pub mod write;

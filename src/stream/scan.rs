@@ -22,6 +22,7 @@ use futures::future::BoxFuture;
 use crate::connector::{Chunk, Event, Limit, Rows, Source};
 use crate::error::{Error, Result};
 use crate::format::BadRecord;
+use crate::stream::progress::Progress;
 use crate::stream::table::{BadRecords, RowReader, TopicTable, bad_record_error, place};
 
 /// Rows of one batch: enough for columnar work, little enough for the cache.
@@ -213,15 +214,20 @@ impl ExecutionPlan for EpochScanExec {
 /// Opens the source of one partition of a bounded scan.
 pub type OpenSource = Arc<dyn Fn(usize) -> BoxFuture<'static, Result<Box<dyn Source>>> + Send + Sync>;
 
-/// What a plain SELECT left out: how many records, and the first trouble.
+/// What a plain SELECT left out: how many records, and the first trouble; and how far it has read.
 #[derive(Debug, Default)]
-pub struct LeftOut(Mutex<(u64, Option<String>)>);
+pub struct LeftOut(Mutex<(u64, Option<String>)>, Progress);
 
 impl LeftOut {
     fn add(&self, count: usize, first: impl FnOnce() -> String) {
         let mut inner = lock(&self.0);
         inner.0 += count as u64;
         inner.1.get_or_insert_with(first);
+    }
+    /// How far the scan has read.
+    #[must_use]
+    pub fn progress(&self) -> &Progress {
+        &self.1
     }
     /// How many records, and where and what the first trouble was; `None` if nothing was left out.
     #[must_use]
@@ -303,6 +309,12 @@ impl Bounded {
                 Event::Cut(cut) => {
                     let mut joined = Joiner::new(self.reader.schema());
                     for chunk in cut.chunks {
+                        let rows = chunk.rows.len();
+                        let begin = match offset_of(&chunk.rows, 0) {
+                            -1 => chunk.next_offset - i64::try_from(rows).unwrap_or(0),
+                            offset => offset,
+                        };
+                        self.left_out.progress().add(chunk.partition, rows, begin, chunk.next_offset);
                         let read = self.reader.read(chunk.partition, &chunk.rows)?;
                         if let Some(first) = read.bad.first() {
                             note_bad(self.reader.table(), &chunk, first, read.bad.len(), &self.left_out)?;

@@ -25,6 +25,7 @@ mod readme;
 mod rig;
 mod sandbox;
 mod score;
+mod shell;
 mod structure;
 mod swap;
 mod terminal;

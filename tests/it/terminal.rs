@@ -19,12 +19,12 @@ use nix::unistd::{Pid, setsid, ttyname};
 
 use crate::harness::{DEADLINE, Place, until};
 
-const CTRL_C: &str = "\x03";
-const CTRL_D: &str = "\x04";
-const PROMPT: &str = "vatic> ";
+pub const CTRL_C: &str = "\x03";
+pub const CTRL_D: &str = "\x04";
+pub const PROMPT: &str = "vatic> ";
 
 /// A shell and the person before it.
-struct Terminal {
+pub struct Terminal {
     child: Child,
     keys: File,
     seen: Arc<Mutex<Vec<u8>>>,
@@ -35,8 +35,13 @@ struct Terminal {
 }
 
 impl Terminal {
-    fn open(place: &Place) -> Self {
-        let size = Winsize { ws_row: 200, ws_col: 160, ws_xpixel: 0, ws_ypixel: 0 };
+    pub fn open(place: &Place) -> Self {
+        Self::of_size(place, 160, 200, &[])
+    }
+
+    /// A terminal of so many columns and rows, with these variables in the shell's environment.
+    pub fn of_size(place: &Place, columns: u16, rows: u16, environment: &[(&str, &str)]) -> Self {
+        let size = Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
         let pty = openpty(Some(&size), None).unwrap();
         let tty = ttyname(&pty.slave).unwrap();
         let child = Command::new(std::env::current_exe().unwrap())
@@ -44,6 +49,10 @@ impl Terminal {
             .env("VATIC_IT_TERMINAL", &tty)
             .env("HOME", place.path("."))
             .env("TERM", "xterm")
+            .env("EDITOR", "false")
+            .env("PAGER", "")
+            .envs(environment.iter().copied())
+            .env_remove("VISUAL")
             .env_remove("XDG_STATE_HOME")
             .env_remove("VATIC_BROKER")
             .current_dir(place.path("."))
@@ -62,16 +71,16 @@ impl Terminal {
         terminal
     }
 
-    fn press(&mut self, keys: &str) {
+    pub fn press(&mut self, keys: &str) {
         self.keys.write_all(keys.as_bytes()).unwrap();
     }
 
-    fn enter(&mut self, line: &str) {
+    pub fn enter(&mut self, line: &str) {
         self.press(&format!("{line}\r"));
     }
 
     /// Waits until `text` is seen behind what was seen before; gives all that came with it.
-    fn expect(&mut self, text: &str) -> String {
+    pub fn expect(&mut self, text: &str) -> String {
         let begun = Instant::now();
         loop {
             let plain = self.plain();
@@ -86,16 +95,34 @@ impl Terminal {
         }
     }
 
+    /// Whether `text` is seen within a time behind what was seen before; for those who will do something and look again.
+    pub fn sees(&mut self, text: &str, within: Duration) -> bool {
+        let begun = Instant::now();
+        while begun.elapsed() < within {
+            if self.plain()[self.mark..].contains(text) {
+                return true;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        false
+    }
+
     /// Waits until no line is typed any more, and Ctrl-C is a signal.
-    fn expect_signals(&self) {
+    pub fn expect_signals(&self) {
         until("the terminal to make signals", || tcgetattr(&self.tty).unwrap().local_flags.contains(LocalFlags::ISIG));
     }
 
-    fn plain(&self) -> String {
+    /// All that was drawn, with its escape sequences.
+    pub fn raw(&self) -> String {
+        String::from_utf8_lossy(&self.seen.lock().unwrap()).into_owned()
+    }
+
+    /// All that was drawn, without escape sequences.
+    pub fn plain(&self) -> String {
         plain(&self.seen.lock().unwrap())
     }
 
-    fn ends_with(mut self, code: i32) -> String {
+    pub fn ends_with(mut self, code: i32) -> String {
         let begun = Instant::now();
         while self.child.try_wait().unwrap().is_none() {
             assert!(begun.elapsed() < DEADLINE, "it does not end:\n{}", self.plain());
@@ -178,8 +205,9 @@ fn a_statement_spans_lines_until_its_semicolon() {
     shell.expect("error: ");
     shell.expect("nowhere");
     shell.expect(PROMPT);
-    shell.enter("\\x");
-    shell.expect("error: unknown command \"\\x\"");
+    shell.enter("\\wacht");
+    shell.expect("error: unknown command \"\\wacht\"");
+    shell.expect("hint: Did you mean \"\\watch\"?");
     shell.expect(PROMPT);
     shell.enter("help");
     shell.expect("A statement ends with \";\"");
@@ -205,7 +233,8 @@ fn ctrl_c_ends_the_line_or_the_query_but_not_the_shell() {
         shell.expect("EMIT CHANGES;");
         shell.expect("10000");
         shell.press(CTRL_C);
-        shell.expect("cancelled");
+        shell.press(CTRL_C); // it does not hurt
+        shell.expect(" row");
         shell.expect(PROMPT);
     }
     // An answer that takes long ends as well.

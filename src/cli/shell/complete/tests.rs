@@ -1,0 +1,108 @@
+//! What Tab offers at `|`.
+
+use super::*;
+use crate::cli::shell::catalog::{FunctionName, ModelName, TableName};
+
+fn names() -> Names {
+    let column = |name: &str, sql_type: &str| ColumnName { name: name.to_owned(), sql_type: sql_type.to_owned() };
+    let function = |name: &str, signature: &str| FunctionName {
+        name: name.to_owned(),
+        signature: signature.to_owned(),
+        doc: "what it does".to_owned(),
+    };
+    Names {
+        tables: vec![
+            TableName {
+                name: "payments".to_owned(),
+                kind: "table".to_owned(),
+                columns: vec![column("id", "BIGINT"), column("amount", "DOUBLE"), column("order", "INT")],
+            },
+            TableName { name: "cards".to_owned(), kind: "view".to_owned(), columns: vec![column("card", "VARCHAR")] },
+        ],
+        functions: vec![function("score", "score(model VARCHAR, feature, ...) -> DOUBLE"), function("abs", "abs(x)")].into(),
+        jobs: vec!["alerts.alerts".to_owned()],
+        topics: vec!["payments".to_owned(), "orders".to_owned()],
+        models: vec![ModelName { name: "fraud".to_owned(), versions: vec![1, 2] }],
+        topic_columns: [("orders".to_owned(), vec![column("sku", "VARCHAR")])].into(),
+        ..Names::default()
+    }
+}
+
+/// What would be typed for each choice at `|`.
+fn offered(marked: &str) -> Vec<String> {
+    let cursor = marked.find('|').unwrap();
+    let mut completer = SqlCompleter { catalog: Catalog::of(names()) };
+    let result = completer.complete(&marked.replacen('|', "", 1), cursor);
+    result.suggestions().iter().map(|suggestion| suggestion.value.clone()).collect()
+}
+
+#[test]
+fn columns_come_from_the_tables_in_from() {
+    assert_eq!(offered("SELECT am| FROM payments"), ["amount"]);
+    assert_eq!(offered("SELECT o| FROM payments"), ["\"order\""]);
+    assert_eq!(offered("SELECT p.| FROM payments p"), ["id", "amount", "\"order\""]);
+    assert_eq!(offered("SELECT c.| FROM payments p JOIN cards c"), ["card"]);
+    assert_eq!(offered("SELECT payments.a| FROM payments"), ["amount"]);
+    assert_eq!(offered("SELECT s| FROM topic('orders')"), ["sku", "score(", "select"]);
+    assert_eq!(offered("SELECT ca| FROM payments"), ["case", "cast"]);
+    assert_eq!(offered("SELECT AB|"), ["abs("]);
+}
+
+#[test]
+fn words_of_sql_follow_the_hand_that_types() {
+    assert_eq!(offered("sel|"), ["select"]);
+    assert_eq!(offered("SEL|"), ["SELECT"]);
+    assert_eq!(offered("SELECT * FR|"), ["FROM"]);
+    assert_eq!(offered("select * from payments gr|"), ["group by"]);
+    assert_eq!(offered("SELECT * FROM payments EM|"), ["EMIT CHANGES"]);
+    assert_eq!(offered("SHOW TO|"), ["TOPICS"]);
+}
+
+#[test]
+fn names_are_closed_inside_their_strings() {
+    assert_eq!(offered("SELECT * FROM topic('pa|"), ["payments'"]);
+    assert_eq!(offered("SELECT * FROM topic('pa|')"), ["payments"]);
+    assert_eq!(offered("SELECT * FROM topic(|"), ["'payments'", "'orders'"]);
+    assert_eq!(offered("SELECT score('fr|"), ["fraud'", "fraud:2'", "fraud:1'"]);
+    assert_eq!(offered("SELECT score('fraud:|', id)"), ["fraud:2", "fraud:1"]);
+    assert_eq!(offered("SELECT * FROM p|"), ["payments"]);
+    assert_eq!(offered("SELECT * FROM to|"), ["topic('"]);
+}
+
+#[test]
+fn options_and_settings_come_from_their_tables() {
+    assert_eq!(offered("CREATE TABLE t WITH (conn|"), ["connector = "]);
+    assert_eq!(offered("CREATE TABLE t WITH (connector = 'generator', r|"), ["rows = ", "rate = "]);
+    assert_eq!(offered("CREATE TABLE t WITH (connector = 'generator', top|"), [""; 0]);
+    assert_eq!(offered("CREATE TABLE t WITH (connector = '|"), ["kafka'", "generator'", "file'"]);
+    assert_eq!(offered("CREATE TABLE t WITH (compression = l|"), ["'lz4'"]);
+    assert_eq!(offered("CREATE TABLE t WITH (topic = 'or|"), ["orders'"]);
+    assert_eq!(offered("CREATE TABLE t WITH (scan.startup = 'time|"), ["timestamp:'"]);
+    assert_eq!(offered("CREATE TABLE t WITH (csv.del|"), ["csv.delimiter = "]);
+    assert_eq!(offered("SET deliv|"), ["delivery"]);
+    assert_eq!(offered("SET delivery = at|"), ["'at_least_once'"]);
+    assert_eq!(offered("STOP JOB |"), ["\"alerts.alerts\""]);
+}
+
+#[test]
+fn commands_offer_themselves_and_their_arguments() {
+    assert_eq!(offered("\\tim|"), ["\\timing"]);
+    assert_eq!(offered("\\x a|"), ["auto"]);
+    assert_eq!(offered("\\d pa|"), ["payments"]);
+    assert_eq!(offered("\\l o|"), ["orders"]);
+    assert_eq!(offered("\\dm fraud|"), ["fraud", "fraud:2", "fraud:1"]);
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("alerts.sql"), "").unwrap();
+    let path = dir.path().display();
+    assert_eq!(offered(&format!("\\i {path}/al|")), [format!("{path}/alerts.sql")]);
+}
+
+#[test]
+fn every_value_offered_is_one_that_the_parser_takes() {
+    use crate::sql::Settings;
+    for spec in SETTINGS {
+        for value in values(spec, true) {
+            Settings::default().set(spec.name, &value.name).unwrap();
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! What `\d` and its like show: the answers of SHOW and DESCRIBE, those whose name fits.
+//!
+//! A name without `*` or `?` is looked for as it is; where there is none of that name, all that contain it are shown.
+
+use arrow::array::{AsArray, BooleanArray, RecordBatch, StringArray};
+use arrow::compute::{cast, concat_batches, filter_record_batch};
+use arrow::datatypes::DataType;
+
+use super::catalog::rows;
+use super::commands::Command;
+use super::execute::Runner;
+use crate::engine::Rows;
+use crate::error::{Error, Result, did_you_mean};
+use crate::sql::quote::quote_name;
+
+/// What is shown of models; the table has more.
+const MODELS: &str = "SELECT name, version, format, status, inputs, outputs, error FROM models ORDER BY name, version";
+
+/// Shows what `command` asks for; `argument` is a name, a pattern, or nothing.
+///
+/// # Errors
+/// `User` if nothing has the name; those of the statement behind it.
+pub(super) async fn describe(runner: &mut Runner<'_>, command: Command, argument: &str) -> Result<()> {
+    let argument = argument.trim_matches('"');
+    let pattern = argument.contains(['*', '?']);
+    let statement = match command {
+        Command::Describe if !argument.is_empty() && !pattern => return one(runner, argument).await,
+        Command::Views => "SHOW VIEWS",
+        Command::Functions => "SHOW FUNCTIONS",
+        Command::Jobs => "SHOW JOBS",
+        Command::Topics => "SHOW TOPICS",
+        Command::Models => MODELS,
+        _ => "SHOW TABLES",
+    };
+    let cx = runner.cx;
+    let found = cx.until_signal(rows(&mut runner.script.session, statement)).await?;
+    let found = if argument.is_empty() { found } else { cx.until_signal(fitting(found, argument)).await? };
+    runner.display.show(found, cx, None).await
+}
+
+/// Shows the columns of a table or view, and the statement that makes it.
+async fn one(runner: &mut Runner<'_>, name: &str) -> Result<()> {
+    let (cx, names) = (runner.cx, runner.catalog.names());
+    let Some(table) = names.table(name) else {
+        let error = Error::user(format!("no table or view \"{name}\" in this session"));
+        if names.topics.iter().any(|topic| topic == name) {
+            return Err(error.hint(format!(
+                "It is a topic: SELECT * FROM topic('{name}') LIMIT 5; or CREATE TABLE {} WITH (topic = '{name}');",
+                quote_name(name)
+            )));
+        }
+        return Err(match did_you_mean(name, "tables", names.tables.iter().map(|table| table.name.as_str())) {
+            Some(hint) => error.hint(hint),
+            None => error,
+        });
+    };
+    let quoted = quote_name(&table.name);
+    let columns = rows(&mut runner.script.session, &format!("DESCRIBE {quoted}")).await?;
+    let made = match table.kind.as_str() {
+        "table" => Some(format!("SHOW CREATE TABLE {quoted}")),
+        "view" => Some(format!("SHOW CREATE VIEW {quoted}")),
+        _ => None,
+    };
+    runner.display.show(columns, cx, None).await?;
+    if let Some(statement) = made {
+        for batch in rows(&mut runner.script.session, &statement).await?.collect().await? {
+            let text = cast(batch.column(1), &DataType::Utf8).map_err(|e| Error::internal(e.to_string()))?;
+            for ddl in text.as_string::<i32>().iter().flatten() {
+                runner.display.print(format!("\n{ddl}\n").as_bytes(), cx)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The rows whose first column fits `pattern`.
+async fn fitting(rows: Rows, pattern: &str) -> Result<Rows> {
+    let schema = rows.schema.clone();
+    let internal = |e: arrow::error::ArrowError| Error::internal(e.to_string());
+    let all = concat_batches(&schema, &rows.collect().await?).map_err(internal)?;
+    let names = cast(all.column(0), &DataType::Utf8).map_err(internal)?;
+    // `fraud:2` is a version of the model fraud; that its name fits is enough.
+    let wanted = pattern.split(':').next().unwrap_or(pattern).to_lowercase();
+    let wild = wanted.contains(['*', '?']);
+    let mask = |fits: &dyn Fn(&str) -> bool| -> BooleanArray {
+        let names: &StringArray = names.as_string();
+        names.iter().map(|name| Some(name.is_some_and(|name| fits(&name.to_lowercase())))).collect()
+    };
+    let mut fits = if wild { mask(&|name| fits(&wanted, name)) } else { mask(&|name| name == wanted) };
+    if !wild && fits.true_count() == 0 {
+        fits = mask(&|name| name.contains(&wanted));
+    }
+    let found: RecordBatch = filter_record_batch(&all, &fits).map_err(internal)?;
+    Ok(Rows::of(found))
+}
+
+/// Whether `name` is of the form of `pattern`, where `*` stands for any characters and `?` for one.
+fn fits(pattern: &str, name: &str) -> bool {
+    let Some(first) = pattern.chars().next() else { return name.is_empty() };
+    let rest = &pattern[first.len_utf8()..];
+    match first {
+        '*' => name.char_indices().map(|(at, _)| at).chain([name.len()]).any(|at| fits(rest, &name[at..])),
+        _ => {
+            let mut chars = name.chars();
+            chars.next().is_some_and(|c| first == '?' || first == c) && fits(rest, chars.as_str())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_fit_names() {
+        for (pattern, name) in
+            [("pay*", "payments"), ("*", ""), ("?ay*s", "payments"), ("a*b*c", "a-b-b-c"), ("größe", "größe")]
+        {
+            assert!(fits(pattern, name), "{pattern} {name}");
+        }
+        for (pattern, name) in [("pay", "payments"), ("?", ""), ("a*b", "abc"), ("*x", "payments")] {
+            assert!(!fits(pattern, name), "{pattern} {name}");
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! What may be typed at `|`.
+
+use super::*;
+
+fn at(marked: &str) -> At {
+    let cursor = marked.find('|').unwrap();
+    place(&marked.replacen('|', "", 1), cursor)
+}
+
+#[track_caller]
+fn is(marked: &str, place: Place, word: &str) {
+    let found = at(marked);
+    let text = marked.replacen('|', "", 1);
+    assert_eq!((found.place, &text[found.span]), (place, word), "{marked}");
+}
+
+#[test]
+fn statements_begin_with_their_words() {
+    is("|", Place::Start, "");
+    is("sel|", Place::Start, "sel");
+    is("SELECT 1; cre|", Place::Start, "cre");
+    is("EXPLAIN ANALYZE sel|", Place::Start, "sel");
+    is("CREATE |", Place::OneOf(&["TABLE", "VIEW", "OR REPLACE TABLE", "OR REPLACE VIEW"]), "");
+    is("STOP JOB d|", Place::Job, "d");
+    is("DROP TABLE IF EXISTS p|", Place::Object, "p");
+    is("DESCRIBE p|", Place::Object, "p");
+    is("SHOW t|", Place::Show, "t");
+    is("INSERT INTO a|", Place::Object, "a");
+}
+
+#[test]
+fn queries_have_relations_operands_and_clauses() {
+    is("SELECT * FROM pa|", Place::Relation, "pa");
+    is("SELECT a FROM t JOIN |", Place::Relation, "");
+    is("SELECT a FROM t, |", Place::Relation, "");
+    is("SELECT am| FROM payments", Place::Operand, "am");
+    is("SELECT a, | FROM payments", Place::Operand, "");
+    is("SELECT * fr|", Place::Clause, "fr");
+    is("SELECT a fr|", Place::Clause, "fr");
+    is("SELECT 2 * a|", Place::Operand, "a");
+    is("SELECT count(a|", Place::Operand, "a");
+    is("SELECT a FROM t WHERE |", Place::Operand, "");
+    is("SELECT a FROM t WHERE a > 1 |", Place::Clause, "");
+    is("SELECT a FROM t ORDER BY a|", Place::Operand, "a");
+    is("SELECT p.am| FROM payments p", Place::ColumnOf("p".to_owned()), "am");
+    is("SELECT p.| FROM payments p", Place::ColumnOf("p".to_owned()), "");
+    is("SELECT 'a|", Place::Nothing, "a");
+    is("SELECT 1 -- a|", Place::Nothing, "");
+    is("SELECT /* a|", Place::Nothing, "");
+    is("SELECT 12|", Place::Nothing, "");
+}
+
+#[test]
+fn topics_and_models_stand_in_their_strings() {
+    is("SELECT * FROM topic('pa|", Place::Topic, "pa");
+    is("SELECT * FROM topic(|", Place::Topic, "");
+    is("SELECT score('fr|", Place::Model, "fr");
+    is("SELECT score('fr|', amount) FROM t", Place::Model, "fr");
+    is("SELECT score('fraud', am|", Place::Operand, "am");
+    assert!(at("SELECT score('fr|").in_string && !at("SELECT score(|").in_string);
+}
+
+#[test]
+fn options_and_settings_have_names_and_values() {
+    let given = |pairs: &[(&str, &str)]| pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect::<Vec<_>>();
+    is("CREATE TABLE t WITH (con|", Place::Option(Vec::new()), "con");
+    is("CREATE TABLE t (a INT) WITH (connector = 'file', csv.de|", Place::Option(given(&[("connector", "file")])), "csv.de");
+    is("CREATE TABLE t WITH (format = 'js|", Place::OptionValue("format".to_owned()), "js");
+    is("CREATE TABLE t WITH (key.format = |", Place::OptionValue("key.format".to_owned()), "");
+    is("CREATE TABLE t WITH (topic = 'p|')", Place::OptionValue("topic".to_owned()), "p");
+    is("SET score.mi|", Place::Setting, "score.mi");
+    is("SET score.missing = 'w|", Place::SettingValue("score.missing".to_owned()), "w");
+    is("SET delivery = |", Place::SettingValue("delivery".to_owned()), "");
+    is("CREATE TABLE t (a |", Place::OneOf(words::TYPES), "");
+    is("CREATE TABLE t WITH (topic = 'x') AS SELECT a FROM s WHERE |", Place::Operand, "");
+}
+
+#[test]
+fn commands_have_arguments_of_their_kind() {
+    is("\\d|", Place::Command, "\\d");
+    is("\\d pay|", Place::Object, "pay");
+    is("\\i que|", Place::File, "que");
+    is("\\x |", Place::OneOf(&["on", "off", "auto"]), "");
+    is("\\l pa|", Place::Topic, "pa");
+    is("\\q |", Place::Nothing, "");
+    is("SELECT 1;\n\\df sc|", Place::Function, "sc");
+}
+
+#[test]
+fn relations_are_known_with_their_aliases() {
+    let relation = |name: &str, is_topic, alias: Option<&str>| Relation {
+        name: name.to_owned(),
+        is_topic,
+        alias: alias.map(str::to_owned),
+    };
+    assert_eq!(
+        at("SELECT | FROM payments p JOIN topic('cards') AS c ON p.card = c.id WHERE a").relations,
+        [relation("payments", false, Some("p")), relation("cards", true, Some("c"))]
+    );
+    assert_eq!(at("SELECT a FROM x, y WHERE |").relations, [relation("x", false, None), relation("y", false, None)]);
+}
