@@ -14,6 +14,7 @@ pub mod bench;
 mod consume;
 mod demo;
 mod errors;
+mod files;
 mod inspect;
 mod output;
 mod produce;
@@ -28,8 +29,9 @@ mod signals;
 mod status;
 mod topic;
 mod ui;
+mod usage;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,6 +40,7 @@ use clap::CommandFactory;
 use tokio::runtime::Runtime;
 
 use args::{Cli, Command};
+use files::{read_file, unreadable};
 use output::Output;
 use signals::Signals;
 use ui::Ui;
@@ -92,16 +95,13 @@ fn stopped() -> Error {
 pub fn main() -> ExitCode {
     let cli = match Cli::read() {
         Ok(cli) => cli,
-        Err(answer) => {
-            // A closed pipe behind `vatic --help | head` is nobody's trouble.
-            let _ = answer.print();
-            return ExitCode::from(u8::try_from(answer.exit_code()).unwrap_or(2));
-        }
+        Err(answer) => return usage::answer(&answer),
     };
     if let Some(Command::TryModel { memory, cpu_s }) = cli.command {
         return sandbox::child(memory, cpu_s);
     }
-    let ui = Arc::new(Ui::new(cli.global.quiet, cli.global.color));
+    let ui = Ui::new(cli.global.quiet, cli.global.color);
+    let ui = Arc::new(ui.with_json(cli.errors_in_json(), cli.global.errors == args::ErrorsAs::Json));
     match start(cli, &ui) {
         Ok(code) => code,
         Err(error) => {
@@ -172,18 +172,4 @@ fn conclude(ui: &Ui, signals: Option<&Signals>, error: &Error) -> ExitCode {
     }
     ui.error(error);
     ExitCode::from(error.exit_code())
-}
-
-/// Reads a file that was named on the command line.
-async fn read_file(path: &Path) -> Result<Vec<u8>> {
-    tokio::fs::read(path).await.map_err(|e| unreadable(path, e))
-}
-
-fn unreadable(path: &Path, error: std::io::Error) -> Error {
-    let text = format!("cannot read file \"{}\"", path.display());
-    match error.kind() {
-        std::io::ErrorKind::NotFound | std::io::ErrorKind::IsADirectory => Error::user(text),
-        _ => Error::external(text),
-    }
-    .source(error)
 }

@@ -1,5 +1,7 @@
 //! `vatic run FILE...`, `vatic sql "..."` and a script from a pipe: statements in order, jobs beside them, until all end.
 
+use std::path::Path;
+
 use futures::future::try_join_all;
 
 use super::Context;
@@ -7,7 +9,7 @@ use super::args::{OutputFormat, RunArgs};
 use super::script::{Script, read_text, supervise};
 use super::status::Jobs;
 use crate::engine::UntilEnd;
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// Runs saved query files, each in a session of its own, all at once. Nothing runs before all of them are parsed.
 ///
@@ -42,6 +44,12 @@ pub(crate) async fn run(cx: &Context, args: &RunArgs) -> Result<()> {
 /// # Errors
 /// As [`run`].
 pub(crate) async fn text(cx: &Context, text: &str, file: Option<&str>, format: OutputFormat) -> Result<()> {
+    // A name of a file in the place of its text.
+    let name = text.trim();
+    if file.is_none() && !name.contains(char::is_whitespace) && Path::new(name).extension().is_some_and(|e| e == "sql") {
+        let error = Error::usage(format!("\"{name}\" is the name of a file, not a statement"));
+        return Err(error.hint(format!("To run its statements: vatic run {name}")));
+    }
     let engine = cx.until_signal(cx.engine()).await?;
     let jobs = Jobs::default();
     let mut script = Script::new(cx, &engine, jobs.clone(), format, UntilEnd::No);

@@ -13,6 +13,7 @@ pub mod job;
 mod lookout;
 pub mod models;
 mod notices;
+mod place;
 mod plan;
 mod query;
 mod resolve;

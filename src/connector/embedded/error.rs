@@ -9,6 +9,12 @@ use crate::error::{BoxError, ErrorKind, Explain, did_you_mean};
 /// An error of the embedded broker.
 #[derive(Debug, thiserror::Error)]
 pub enum EmbeddedError {
+    /// A file stands where the broker's directory should be.
+    #[error("\"{file}\" is a file, and an embedded broker is a directory")]
+    NotADirectory {
+        /// The path as given.
+        file: String,
+    },
     /// The directory or a file in it cannot be opened or made.
     #[error("could not open broker file \"{file}\"")]
     Open {
@@ -218,6 +224,7 @@ impl Explain for EmbeddedError {
     fn kind(&self) -> ErrorKind {
         match self {
             Self::NoTopic { .. } | Self::NoPartition { .. } | Self::GroupBusy { .. } => ErrorKind::User,
+            Self::NotADirectory { .. } => ErrorKind::Usage,
             Self::OutOfRange { asked: true, .. } => ErrorKind::User,
             Self::OutOfRange { .. } | Self::TooLarge { .. } | Self::NoKey { .. } => ErrorKind::Data,
             Self::Misuse(_) => ErrorKind::Internal,
@@ -228,7 +235,9 @@ impl Explain for EmbeddedError {
     fn hint(&self) -> Option<String> {
         Some(match self {
             Self::Open { .. } => "Check that the directory can be made and written by this user.".to_owned(),
-            Self::NotABroker { .. } => "Name another directory: --broker embedded:DIR.".to_owned(),
+            Self::NotADirectory { .. } | Self::NotABroker { .. } => {
+                "Name another directory: --broker embedded:DIR.".to_owned()
+            }
             Self::Newer { .. } => "Use the vatic that wrote it, or a newer one.".to_owned(),
             Self::Damaged { topic: Some(topic), .. } => {
                 format!("Restore the file from a copy; or give the topic up: vatic topic delete {topic}")
