@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::error::{Error, Result, did_you_mean};
+use crate::error::{Error, Result, did_you_mean, nearest};
 
 /// One option or setting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,7 +69,8 @@ impl Options {
         let Some(text) = self.get(name) else { return Ok(None) };
         match text.replace('_', "").parse::<u64>() {
             Ok(n) if n >= min => Ok(Some(n)),
-            _ => Err(Error::user(format!("option \"{name}\" = '{text}' is not a whole number of at least {min}"))),
+            _ => Err(Error::user(format!("option \"{name}\" = '{text}' is not a whole number of at least {min}"))
+                .hint(format!("Write a whole number: {name} = {}.", min.max(8)))),
         }
     }
     /// `true` or `false`.
@@ -82,7 +83,8 @@ impl Options {
             Some(text) => match text.to_ascii_lowercase().as_str() {
                 "true" => Ok(true),
                 "false" => Ok(false),
-                _ => Err(Error::user(format!("option \"{name}\" = '{text}' is neither true nor false"))),
+                _ => Err(Error::user(format!("option \"{name}\" = '{text}' is neither true nor false"))
+                    .hint(format!("Write {name} = true or {name} = false."))),
             },
         }
     }
@@ -94,7 +96,8 @@ impl Options {
         let text = self.or(name, choices.first().copied().unwrap_or_default());
         choices.iter().find(|c| c.eq_ignore_ascii_case(text)).copied().ok_or_else(|| {
             let error = Error::user(format!("option \"{name}\" cannot be '{text}'"));
-            error.hint(format!("It is one of: {}.", choices.join(", ")))
+            let near = nearest(text, choices.iter().copied()).map(|near| format!("Did you mean '{near}'? "));
+            error.hint(format!("{}It is one of: {}.", near.unwrap_or_default(), choices.join(", ")))
         })
     }
     /// Checks that every name is in one of `known`.

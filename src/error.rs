@@ -6,6 +6,8 @@
 
 mod foreign;
 
+pub use foreign::sql_types;
+
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
@@ -33,6 +35,21 @@ pub enum ErrorKind {
     Internal,
     /// Stopped by a signal, cleanly.
     Interrupted,
+}
+
+impl ErrorKind {
+    /// In one word, for programs.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Usage => "usage",
+            Self::User => "user",
+            Self::Data => "data",
+            Self::External => "external",
+            Self::Internal => "internal",
+            Self::Interrupted => "interrupted",
+        }
+    }
 }
 
 /// A place in a text that was given to vatic: a statement in a file, a `-e` argument, a line of the shell.
@@ -201,6 +218,25 @@ impl Error {
         }
         text
     }
+    /// The SQLSTATE, for programs: what kind of thing is wrong, in the codes that PostgreSQL uses.
+    #[must_use]
+    pub fn sqlstate(&self) -> &'static str {
+        let begins = |text: &str| self.0.message.starts_with(text);
+        match self.0.kind {
+            ErrorKind::Usage => "22023",
+            ErrorKind::User if begins("syntax error") => "42601",
+            ErrorKind::User if begins("no table") => "42P01",
+            ErrorKind::User if begins("no column") => "42703",
+            ErrorKind::User if begins("no function") => "42883",
+            ErrorKind::User if self.0.message.contains("is not available") || begins("vatic has no") => "0A000",
+            ErrorKind::User => "42000",
+            ErrorKind::Data if begins("division by zero") => "22012",
+            ErrorKind::Data => "22000",
+            ErrorKind::External => "58000",
+            ErrorKind::Internal => "XX000",
+            ErrorKind::Interrupted => "57014",
+        }
+    }
     /// The process's exit code for this error (a signal's own codes are the command line's business).
     #[must_use]
     pub fn exit_code(&self) -> u8 {
@@ -275,7 +311,11 @@ pub fn nearest<'a>(wanted: &str, known: impl IntoIterator<Item = &'a str>) -> Op
     known
         .into_iter()
         .map(|name| (strsim::damerau_levenshtein(&wanted_lower, &name.to_lowercase()), name))
-        .filter(|(distance, name)| *distance <= 1 + name.chars().count().min(wanted.chars().count()) / 4)
+        .filter(|(distance, name)| {
+            let shorter = name.chars().count().min(wanted.chars().count());
+            // One letter for another is no resemblance.
+            *distance <= 1 + shorter / 4 && (*distance < shorter || *distance == 0)
+        })
         .min()
         .map(|(_, name)| name)
 }
@@ -314,5 +354,7 @@ mod tests {
         assert_eq!(nearest("fruad", ["fraud", "churn"]), Some("fraud"));
         assert_eq!(nearest("zebra", ["fraud", "churn"]), None);
         assert_eq!(nearest("AMOUNT", ["amount"]), Some("amount"));
+        assert_eq!(nearest("x", ["p"]), None);
+        assert_eq!(nearest("P", ["p"]), Some("p"));
     }
 }

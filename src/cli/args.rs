@@ -68,9 +68,13 @@ pub struct Global {
     /// Statements to run first, in every session.
     #[arg(long, global = true, value_name = "FILE")]
     pub init: Option<PathBuf>,
-    /// Say nothing but results, warnings and errors.
+    /// Say nothing but results, errors and warnings of what happened: no notices, no advice on statements.
     #[arg(short, long, global = true)]
     pub quiet: bool,
+    /// Errors as text, or, with warnings, as JSON, one object per line; auto: errors as JSON if the results are.
+    #[arg(long, global = true, env = "VATIC_ERRORS", value_enum, default_value_t = ErrorsAs::Auto, value_name = "FORM")]
+    #[arg(hide_env_values = true)]
+    pub errors: ErrorsAs,
     /// Colours on stderr.
     #[arg(long, global = true, value_enum, default_value_t = ColorChoice::Auto, value_name = "WHEN")]
     pub color: ColorChoice,
@@ -85,6 +89,37 @@ pub enum ColorChoice {
     Always,
     /// Never.
     Never,
+}
+
+/// How errors are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ErrorsAs {
+    /// As JSON if the command's results are: --format json, --json.
+    Auto,
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
+}
+
+impl Cli {
+    /// Whether errors are for programs.
+    #[must_use]
+    pub fn errors_in_json(&self) -> bool {
+        match self.global.errors {
+            ErrorsAs::Text => false,
+            ErrorsAs::Json => true,
+            ErrorsAs::Auto => match &self.command {
+                Some(Command::Sql(args)) => args.format == OutputFormat::Json,
+                Some(Command::Score(args)) => args.format == FileFormat::Json,
+                Some(Command::Publish(args)) => args.json,
+                Some(Command::Inspect(args)) => args.json,
+                Some(Command::Consume(args)) => args.json,
+                Some(Command::Bench(args)) => args.json,
+                _ => false,
+            },
+        }
+    }
 }
 
 /// The subcommands.
@@ -447,7 +482,7 @@ fn parse_broker(text: &str) -> Result<String, String> {
         "embedded" | "embedded:" => Ok("embedded:.vatic".to_owned()),
         _ if text.starts_with("embedded:") => Ok(text.to_owned()),
         _ if text.split(',').all(is_address) => Ok(text.to_owned()),
-        _ => Err("write embedded[:DIR] or HOST:PORT[,HOST:PORT...]".to_owned()),
+        _ => Err("write embedded, embedded:DIR or HOST:PORT, as in localhost:9092".to_owned()),
     }
 }
 

@@ -34,7 +34,8 @@ pub(crate) async fn inspect(cx: &Context, args: &InspectArgs) -> Result<()> {
         Ok(_) => Ok(()),
         Err(error) => {
             let told = Error::new(ErrorKind::Data, format!("model file \"{}\" cannot be used: {error}", report.file));
-            Err(error.hint().map_or(told.clone(), |hint| told.hint(hint)))
+            Err(told
+                .hint(error.hint().unwrap_or_else(|| "Export the model again, in ONNX, from what trained it.".to_owned())))
         }
     }
 }

@@ -14,6 +14,7 @@ pub mod bench;
 mod consume;
 mod demo;
 mod errors;
+mod files;
 mod inspect;
 mod man;
 mod output;
@@ -30,22 +31,23 @@ mod signals;
 mod status;
 mod topic;
 mod ui;
+mod usage;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
 use clap::CommandFactory;
-use tokio::io::AsyncReadExt;
 use tokio::runtime::Runtime;
 
 use args::{Cli, Command};
+use files::{read_file, read_model, unreadable};
 use output::Output;
 use signals::Signals;
 use ui::Ui;
 
-use crate::engine::{Engine, EngineConfig, MAX_MODEL_BYTES};
+use crate::engine::{Engine, EngineConfig};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::registry::Settings;
 use crate::model::{Loader, Sandbox, sandbox};
@@ -95,16 +97,13 @@ fn stopped() -> Error {
 pub fn main() -> ExitCode {
     let cli = match Cli::read() {
         Ok(cli) => cli,
-        Err(answer) => {
-            // A closed pipe behind `vatic --help | head` is nobody's trouble.
-            let _ = answer.print();
-            return ExitCode::from(u8::try_from(answer.exit_code()).unwrap_or(2));
-        }
+        Err(answer) => return usage::answer(&answer),
     };
     if let Some(Command::TryModel { memory, cpu_s }) = cli.command {
         return sandbox::child(memory, cpu_s);
     }
-    let ui = Arc::new(Ui::new(cli.global.quiet, cli.global.color));
+    let ui = Ui::new(cli.global.quiet, cli.global.color);
+    let ui = Arc::new(ui.with_json(cli.errors_in_json(), cli.global.errors == args::ErrorsAs::Json));
     match start(cli, &ui) {
         Ok(code) => code,
         Err(error) => {
@@ -193,32 +192,4 @@ fn conclude(ui: &Ui, signals: Option<&Signals>, error: &Error) -> ExitCode {
     }
     ui.error(error);
     ExitCode::from(error.exit_code())
-}
-
-/// Reads a file that was named on the command line.
-async fn read_file(path: &Path) -> Result<Vec<u8>> {
-    tokio::fs::read(path).await.map_err(|e| unreadable(path, e))
-}
-
-/// Reads a model file that was named on the command line; not more of it than a model may have.
-async fn read_model(path: &Path) -> Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    let most = MAX_MODEL_BYTES as u64;
-    let read = async { tokio::fs::File::open(path).await?.take(most + 1).read_to_end(&mut bytes).await };
-    match read.await.map_err(|e| unreadable(path, e))? {
-        length if length > MAX_MODEL_BYTES => {
-            let error = Error::data(format!("file \"{}\" is larger than a model may be: {most} bytes", path.display()));
-            Err(error.hint("Check that it is the model's file; a model of that size has to be made smaller."))
-        }
-        _ => Ok(bytes),
-    }
-}
-
-fn unreadable(path: &Path, error: std::io::Error) -> Error {
-    let text = format!("cannot read file \"{}\"", path.display());
-    match error.kind() {
-        std::io::ErrorKind::NotFound | std::io::ErrorKind::IsADirectory => Error::user(text),
-        _ => Error::external(text),
-    }
-    .source(error)
 }

@@ -1,5 +1,7 @@
 //! `vatic run FILE...`, `vatic sql "..."` and a script from a pipe: statements in order, jobs beside them, until all end.
 
+use std::path::Path;
+
 use futures::future::try_join_all;
 
 use super::Context;
@@ -7,7 +9,7 @@ use super::args::{OutputFormat, RunArgs, SqlArgs};
 use super::script::{Script, read_text, supervise};
 use super::status::Jobs;
 use crate::engine::UntilEnd;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::sql::{Params, parameters_in};
 
 /// Runs saved query files, each in a session of its own, all at once. Nothing runs before all of them are parsed.
@@ -57,6 +59,12 @@ pub(crate) async fn text(cx: &Context, text: &str, file: Option<&str>, format: O
 /// # Errors
 /// As [`run`].
 pub(crate) async fn sql(cx: &Context, args: &SqlArgs) -> Result<()> {
+    // A name of a file in the place of its text.
+    let name = args.statements.trim();
+    if !name.contains(char::is_whitespace) && Path::new(name).extension().is_some_and(|e| e == "sql") {
+        let error = Error::usage(format!("\"{name}\" is the name of a file, not a statement"));
+        return Err(error.hint(format!("To run its statements: vatic run {name}")));
+    }
     let params = params_of(&args.params)?;
     check_used(cx, &params, std::iter::once((args.statements.as_str(), None))).await?;
     execute(cx, &args.statements, None, args.format, params).await

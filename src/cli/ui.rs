@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use comfy_table::Table;
 
 use super::args::ColorChoice;
-use super::errors::{Paint, printable, render};
+use super::errors::{self, Paint, printable, render};
 use crate::engine::{Level, Notice, Notices};
 use crate::error::Error;
 
@@ -23,6 +23,10 @@ use crate::error::Error;
 #[derive(Debug)]
 pub struct Ui {
     quiet: bool,
+    /// Whether errors are for programs.
+    json: bool,
+    /// Whether warnings are, too.
+    json_warnings: bool,
     paint: Paint,
     /// Whether stderr is a terminal, and so status lines redraw.
     pub terminal: bool,
@@ -63,7 +67,21 @@ impl Ui {
             ColorChoice::Never => false,
         });
         let shared = terminal && std::io::stdout().is_terminal();
-        Self { quiet, paint, terminal: terminal && !dumb, shared, state: Mutex::default() }
+        Self {
+            quiet,
+            json: false,
+            json_warnings: false,
+            paint,
+            terminal: terminal && !dumb,
+            shared,
+            state: Mutex::default(),
+        }
+    }
+
+    /// The same, with errors, and perhaps warnings, as JSON.
+    #[must_use]
+    pub fn with_json(self, errors: bool, warnings: bool) -> Self {
+        Self { json: errors, json_warnings: warnings, ..self }
     }
 
     /// A function that prints what the engine has to say.
@@ -72,7 +90,8 @@ impl Ui {
         let ui = Arc::clone(self);
         Notices::new(move |notice: Notice| match notice.level {
             Level::Info => ui.info(&notice.text),
-            Level::Warning => ui.warning(&notice.text),
+            Level::Advice if ui.quiet => {}
+            Level::Advice | Level::Warning => ui.warn(&notice),
         })
     }
 
@@ -102,12 +121,21 @@ impl Ui {
 
     /// `warning: ...`
     pub fn warning(&self, text: &str) {
-        self.line(format!("{}: {}", self.paint.warning("warning"), printable(text)));
+        self.warn(&Notice { level: Level::Warning, text: text.to_owned(), hint: None, position: None });
+    }
+
+    /// `warning: ...` with place and hint.
+    pub fn warn(&self, notice: &Notice) {
+        self.line(if self.json_warnings {
+            errors::warning_json(notice).to_string()
+        } else {
+            errors::warning(notice, self.paint)
+        });
     }
 
     /// `error: ...` with place and hint.
     pub fn error(&self, error: &Error) {
-        self.line(render(error, self.paint));
+        self.line(if self.json { errors::json(error).to_string() } else { render(error, self.paint) });
     }
 
     /// Draws `lines` over the last status lines; none removes them. Only on a terminal.

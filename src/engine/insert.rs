@@ -200,7 +200,7 @@ impl Session {
                 let Some(registry) = registry else { return Ok(()) };
                 for name in &names {
                     let waiting = |text: &str| drop(status.send_replace(JobStatus::Waiting(text.to_owned())));
-                    wait_for(&registry, name, "the job", waiting, |text| notices.info(text)).await?;
+                    wait_for(&registry, name, "the job", waiting, |text, hint| notices.warn(text, hint)).await?;
                 }
                 Ok(())
             })
@@ -368,7 +368,7 @@ pub(super) async fn wait_for(
     name: &str,
     who: &str,
     waiting: impl Fn(&str),
-    say: impl Fn(&str),
+    say: impl Fn(&str, Option<String>),
 ) -> Result<()> {
     let reference = ModelRef::parse(name)?;
     let mut changes = registry.watch();
@@ -379,7 +379,7 @@ pub(super) async fn wait_for(
         let absent = Error::from(absent);
         let text = format!("{}; {who} reads nothing until there is one", absent.message());
         if !said {
-            say(&absent.get_hint().map_or_else(|| text.clone(), |hint| format!("{text}. {hint}")));
+            say(&text, absent.get_hint().map(str::to_owned));
             said = true;
         }
         waiting(&text);

@@ -205,6 +205,9 @@ pub fn start(
         // A panic in the task must not leave others waiting: the status is sent whatever happens.
         let result = futures::FutureExt::catch_unwind(std::panic::AssertUnwindSafe(work)).await;
         drop(uses);
+        if result.is_ok() {
+            lookout::tell_of_faults(&blueprint);
+        }
         status.send_replace(match result {
             Ok(Ok(End::Finished)) => JobStatus::Finished,
             Ok(Ok(End::Stopped)) => JobStatus::Stopped,

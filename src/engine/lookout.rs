@@ -15,6 +15,7 @@ use tokio::sync::broadcast::error::RecvError;
 use crate::metrics::JobMetrics;
 
 use super::blueprint::Blueprint;
+use super::insert::DEAD_LETTERS;
 use super::notices::Notices;
 
 /// A commit that takes longer than this is what the job's status says. The usual one takes milliseconds.
@@ -33,6 +34,7 @@ pub(super) async fn keep(blueprint: &Blueprint) -> Infallible {
         never = waiting => never,
         never = follow_growth(blueprint) => never,
         never = tell_of_models(blueprint) => never,
+        never = count_faults(blueprint) => never,
     }
 }
 
@@ -88,6 +90,33 @@ async fn tell_of_models(blueprint: &Blueprint) -> Infallible {
             )),
         }
     }
+}
+
+/// So many records say enough about the rest.
+const ENOUGH: u64 = 1_000;
+
+/// Tells once of a running job that more than one record in a hundred is at fault.
+async fn count_faults(blueprint: &Blueprint) -> Infallible {
+    loop {
+        tokio::time::sleep(GROWTH).await;
+        if blueprint.metrics.counts().rows_in >= ENOUGH && tell_of_faults(blueprint) {
+            return std::future::pending().await;
+        }
+    }
+}
+
+/// Says how many records of a job were at fault, if that is more than one in a hundred; whether it was said.
+pub(super) fn tell_of_faults(blueprint: &Blueprint) -> bool {
+    let counts = blueprint.metrics.counts();
+    let Some(part) = super::query::too_many(counts.bad.values().sum(), counts.rows_in) else { return false };
+    let kinds: Vec<String> = counts.bad.iter().map(|(reason, count)| format!("{reason} {count}")).collect();
+    let text = format!("job \"{}\": {part} were at fault ({})", blueprint.name, kinds.join(", "));
+    let hint = match blueprint.policy.dead_letters {
+        Some(_) => format!("Look at them, vatic consume {DEAD_LETTERS} --json, and correct their producer or the table."),
+        None => "Compare the table's columns with the records, and correct their producer or the table.".to_owned(),
+    };
+    blueprint.notices.warn(text, Some(hint));
+    true
 }
 
 /// Lets writers use partitions that are added to the target, as a producer of Kafka's does.

@@ -15,6 +15,7 @@ mod leased;
 mod lookout;
 pub mod models;
 mod notices;
+mod place;
 mod plan;
 mod query;
 mod resolve;

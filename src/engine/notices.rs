@@ -3,12 +3,16 @@
 use std::fmt;
 use std::sync::Arc;
 
+use crate::error::{Error, Position};
+
 /// How much a notice matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Level {
     /// Good to know.
     Info,
-    /// Legal, and probably not meant.
+    /// The statement is legal, and probably not what was meant. Whoever wants quiet does not hear it.
+    Advice,
+    /// Something happened that is not in the results: rows were left out, a broker does not answer.
     Warning,
 }
 
@@ -19,6 +23,10 @@ pub struct Notice {
     pub level: Level,
     /// The line: lower case, no full stop.
     pub text: String,
+    /// What to do about it, an order that can be followed.
+    pub hint: Option<String>,
+    /// The part of a statement that it is about.
+    pub position: Option<Position>,
 }
 
 /// Where notices go; called from any thread.
@@ -37,11 +45,27 @@ impl Notices {
     }
     /// Good to know.
     pub fn info(&self, text: impl Into<String>) {
-        (self.0)(Notice { level: Level::Info, text: text.into() });
+        self.tell(Level::Info, text.into(), None);
     }
-    /// Legal, and probably not meant.
+    /// Something happened that is not in the results.
     pub fn warning(&self, text: impl Into<String>) {
-        (self.0)(Notice { level: Level::Warning, text: text.into() });
+        self.tell(Level::Warning, text.into(), None);
+    }
+    /// The same, and what to do about it.
+    pub fn warn(&self, text: impl Into<String>, hint: Option<String>) {
+        self.tell(Level::Warning, text.into(), hint);
+    }
+    /// Legal, and probably not meant: text, hint and place of what would be an error elsewhere.
+    pub fn advise(&self, advice: &Error) {
+        (self.0)(Notice {
+            level: Level::Advice,
+            text: advice.message().to_owned(),
+            hint: advice.get_hint().map(str::to_owned),
+            position: advice.position().cloned(),
+        });
+    }
+    fn tell(&self, level: Level, text: String, hint: Option<String>) {
+        (self.0)(Notice { level, text, hint, position: None });
     }
 }
 

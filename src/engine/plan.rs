@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 
 use arrow::datatypes::DataType;
 use datafusion::catalog::TableProvider;
+use datafusion::common::tree_node::TreeNode;
 use datafusion::datasource::{MemTable, ViewTable};
 use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, cast, lit};
@@ -205,10 +206,17 @@ impl Session {
         if let Some(registry) = &registry {
             for name in &called.literal {
                 if draft.mode != Mode::Job && self.settings().score_missing == Some(MissingSetting::Wait) {
-                    let say = |text: &str| self.engine().notices().info(text);
+                    let say = |text: &str, hint: Option<String>| self.engine().notices().warn(text, hint);
                     wait_for(registry, name, "the query", |_| (), say).await?;
                 }
-                self.ready(registry, name, draft.scoring.missing == Missing::Error).await?;
+                let resolution = self.ready(registry, name, draft.scoring.missing == Missing::Error).await?;
+                // A follower says at once what its first row would find.
+                if draft.mode == Mode::Follow
+                    && !matches!(resolution, Resolution::Loading { .. })
+                    && let Err(absent) = resolution.model()
+                {
+                    draft.scoring.notices.missing(name, &absent);
+                }
             }
             let view = Arc::new(View::new(registry.snapshot(), BTreeMap::new()));
             draft.scoring.cell.set(EpochContext { time: time::now(), models: view });
@@ -223,6 +231,7 @@ impl Session {
             check_logical(&draft.logical)?;
         }
         let logical = draft.state.optimize(&draft.logical)?;
+        self.never_true |= folds_to_nothing(&draft.logical, &logical)?;
         let physical = draft.state.query_planner().create_physical_plan(&logical, &draft.state).await?;
         if streaming {
             check_physical(&physical)?;
@@ -247,17 +256,13 @@ impl Session {
         })
     }
 
-    async fn ready(&self, registry: &Arc<Registry>, name: &str, must: bool) -> Result<()> {
-        let reference = ModelRef::parse(name)?;
-        let resolution = registry.ready(&reference).await;
-        match &resolution {
-            Resolution::Live(_) => Ok(()),
-            absent if must => {
-                absent.model()?;
-                Ok(())
-            }
-            _ => Ok(()),
+    /// What `name` means, loaded; an error if it `must` mean something and does not.
+    async fn ready(&self, registry: &Arc<Registry>, name: &str, must: bool) -> Result<Resolution> {
+        let resolution = registry.ready(&ModelRef::parse(name)?).await;
+        if must {
+            resolution.model()?;
         }
+        Ok(resolution)
     }
 
     /// How the query scores: what missing models and failing rows mean here.
@@ -293,7 +298,7 @@ impl Session {
                 (OnErrorSetting::Fail, _) | (_, Mode::Answer) => OnError::Fail,
                 (OnErrorSetting::DeadLetter, _) => OnError::DeadLetter,
             },
-            notices: ScoreNotices::new(move |text| notices.warning(text)),
+            notices: ScoreNotices::new(move |text, hint| notices.warn(text, hint)),
         }))
     }
 
@@ -316,6 +321,16 @@ impl Session {
         };
         Ok(Arc::new(StreamTable::new(Arc::clone(&table.rows), reading)))
     }
+}
+
+/// Whether a condition was folded to false: the plan reads nothing where the query asked for rows.
+fn folds_to_nothing(written: &LogicalPlan, optimized: &LogicalPlan) -> Result<bool> {
+    let nothing = |node: &LogicalPlan| matches!(node, LogicalPlan::EmptyRelation(empty) if !empty.produce_one_row);
+    let filters = |node: &LogicalPlan| matches!(node, LogicalPlan::Filter(_) | LogicalPlan::Join(_));
+    // LIMIT 0 asks for nothing.
+    let limits = |node: &LogicalPlan| matches!(node, LogicalPlan::Limit(_));
+    let has = |plan: &LogicalPlan, of: &dyn Fn(&LogicalPlan) -> bool| plan.exists(|node| Ok(of(node)));
+    Ok(has(optimized, &nothing)? && !has(written, &nothing)? && has(written, &filters)? && !has(written, &limits)?)
 }
 
 fn statement(query: &ast::Query) -> DfStatement {

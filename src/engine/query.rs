@@ -225,17 +225,30 @@ impl Following {
     }
 }
 
+/// `3 of 200 records (1.5 %)`, if that is more than one in a hundred.
+pub(super) fn too_many(bad: u64, all: u64) -> Option<String> {
+    let part = bad as f64 / all.max(1) as f64;
+    let s = if all == 1 { "" } else { "s" };
+    (part > 0.01).then(|| format!("{bad} of {all} record{s} ({} %)", (part * 1e3).round() / 10.0))
+}
+
 /// Says at the end of an answer what it left out.
-struct LeftOutNotice {
-    left_out: Vec<Arc<LeftOut>>,
-    notices: Notices,
+pub(super) struct LeftOutNotice {
+    pub left_out: Vec<Arc<LeftOut>>,
+    pub notices: Notices,
 }
 
 impl LeftOutNotice {
-    fn tell(&self) {
-        for (count, first) in self.left_out.iter().filter_map(|left| left.report()) {
+    pub fn tell(&self) {
+        for (left, (count, first)) in self.left_out.iter().filter_map(|left| Some((left, left.report()?))) {
             let records = if count == 1 { "record" } else { "records" };
-            self.notices.warning(format!("left out {count} {records} that could not be read; the first: {first}"));
+            let text = format!("left out {count} {records} that could not be read; the first: {first}");
+            let hint = too_many(count, left.seen()).map(|part| {
+                format!(
+                    "{part} could not be read: compare the table's columns with the records, which \"vatic consume\" shows."
+                )
+            });
+            self.notices.warn(text, hint);
         }
     }
 }

@@ -8,10 +8,9 @@ use std::sync::Arc;
 
 use arrow::datatypes::Fields;
 use sqlparser::ast;
-use sqlparser::tokenizer::Token;
 
-use crate::error::{Error, Position, Result, did_you_mean};
-use crate::sql::{ObjectKind, Params, Parsed, Settings, Source, Statement};
+use crate::error::{Error, Result, did_you_mean};
+use crate::sql::{ObjectKind, Params, Parsed, Settings, Statement};
 
 use super::job::{EpochHook, Job};
 use super::query::Rows;
@@ -65,6 +64,8 @@ pub struct Session {
     pub(super) params: Params,
     /// What was told of columns that were inferred: each note once.
     pub(super) told: std::sync::Mutex<std::collections::BTreeSet<String>>,
+    /// Whether a condition of the present statement was folded to false.
+    pub(super) never_true: bool,
 }
 
 impl Session {
@@ -81,6 +82,7 @@ impl Session {
             hook: None,
             params: Params::default(),
             told: std::sync::Mutex::default(),
+            never_true: false,
         }
     }
 
@@ -130,10 +132,17 @@ impl Session {
     /// # Errors
     /// Whatever is wrong with it, with its place.
     pub async fn execute(&mut self, statement: &Parsed) -> Result<Outcome> {
-        self.run(&statement.statement).await.map_err(|error| {
-            let place = place_in(&error, &statement.position).unwrap_or_else(|| statement.position.clone());
-            error.at(place)
-        })
+        self.never_true = false;
+        let outcome = self.run(&statement.statement).await;
+        let outcome = outcome.map_err(|error| super::place::placed(error, &statement.position))?;
+        let mut advice = crate::sql::lint(statement);
+        if self.never_true && advice.is_empty() {
+            let never = Error::user("WHERE is never true: no row can come through");
+            let never = never.hint("Check the values that it compares.");
+            advice.push(super::place::placed(never, &statement.position));
+        }
+        advice.iter().for_each(|advice| self.engine.notices().advise(advice));
+        Ok(outcome)
     }
 
     async fn run(&mut self, statement: &Statement) -> Result<Outcome> {
@@ -186,9 +195,7 @@ impl Session {
             }
             Statement::ResetJob(name) => self.reset_job(name).await,
             Statement::Copy { query, path, options } => self.copy(query, path, options).await,
-            Statement::Explain { analyze, verbose, statement } => {
-                self.explain(statement, *analyze, *verbose).await.map(Outcome::Rows)
-            }
+            Statement::Explain { how, statement } => self.explain(statement, *how).await.map(Outcome::Rows),
         }
     }
 
@@ -281,10 +288,8 @@ impl Session {
     fn job(&self, name: &str) -> Result<Arc<Job>> {
         self.jobs.iter().rev().find(|j| j.name() == name).cloned().ok_or_else(|| {
             let error = Error::user(format!("no job \"{name}\" in this session"));
-            match did_you_mean(name, "jobs", self.jobs.iter().map(|j| j.name())) {
-                Some(hint) => error.hint(hint),
-                None => error,
-            }
+            let hint = did_you_mean(name, "jobs", self.jobs.iter().map(|j| j.name()));
+            error.hint(hint.unwrap_or_else(|| "A job of another process is stopped there, with Ctrl-C.".to_owned()))
         })
     }
 
@@ -328,34 +333,6 @@ impl Session {
     pub(super) fn base(&self) -> &Path {
         &self.base
     }
-}
-
-/// The part of `statement` that an error is about: where the planner says it is, or where the name stands that is wrong.
-///
-/// The planner's lines and columns may be those of another text, a view's: what stands there must be what the error speaks of.
-fn place_in(error: &Error, statement: &Position) -> Option<Position> {
-    let source = Source::of(statement);
-    let inside = |place: &Position| statement.span.start <= place.span.start && place.span.end <= statement.span.end;
-    if let Some(span) = error.span() {
-        let place = source.of_span(span);
-        let found = place.text.get(place.span.clone())?.trim_matches('"');
-        let name = found.split(|c: char| !c.is_alphanumeric() && c != '_').next().filter(|name| !name.is_empty())?;
-        return (inside(&place) && error.message().to_lowercase().contains(&name.to_lowercase())).then_some(place);
-    }
-    let about_a_name = ["no column", "no field", "no function", "no table", "function", "unknown type", "parameter"];
-    if !about_a_name.iter().any(|begin| error.message().starts_with(begin)) {
-        return None;
-    }
-    let name = error.message().split('"').nth(1)?;
-    let tokens = source.tokens().ok()?;
-    let named = tokens.iter().filter(|t| match &t.token {
-        Token::Word(word) => word.value == name,
-        Token::Placeholder(parameter) => parameter.strip_prefix('$') == Some(name),
-        _ => false,
-    });
-    let places: Vec<Position> = named.map(|t| source.of_span(t.span)).filter(inside).collect();
-    // Twice is too often to say which.
-    <[Position; 1]>::try_from(places).ok().map(|[place]| place)
 }
 
 pub(super) fn done(tag: &str) -> Outcome {

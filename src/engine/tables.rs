@@ -215,7 +215,11 @@ pub fn endless(table: &str) -> Error {
 /// A path of a statement, from the folder of the file it stands in.
 #[must_use]
 pub fn resolve_path(base: &Path, path: &str) -> String {
-    if Path::new(path).is_absolute() { path.to_owned() } else { base.join(path).to_string_lossy().into_owned() }
+    // People read it in errors as they typed it.
+    if Path::new(path).is_absolute() || base == Path::new(".") {
+        return path.to_owned();
+    }
+    base.join(path).to_string_lossy().into_owned()
 }
 
 /// The topic called `name`.

@@ -29,6 +29,23 @@ const WINDOW_FUNCTIONS: &[&str] = &[
     "nth_value",
 ];
 
+/// Functions of other databases, and what is written here.
+const ELSEWHERE: &[(&str, &str)] = &[
+    ("if iif", "Write CASE WHEN condition THEN a ELSE b END."),
+    ("isnull", "Write x IS NULL, or coalesce(x, y) for a value in the place of NULL."),
+    ("len", "Write length(text)."),
+    ("date_add dateadd date_sub timestampadd adddate", "Add an interval: ts + INTERVAL '1 day'."),
+    ("datediff date_diff timestampdiff", "Subtract one from the other: ts - other."),
+    ("getdate sysdate localtimestamp systimestamp", "Write now()."),
+    ("group_concat listagg", "Write string_agg(text, ',')."),
+    (
+        "json_value json_extract json_query get_json_object",
+        "Declare the field as a column of the table; one in an object is read as object.field.",
+    ),
+    ("ml_predict ai_predict", "Write score('model', feature, ...)."),
+    ("tumble hop cumulate session time_bucket", "Group by date_bin(INTERVAL '1 minute', ts) in a plain SELECT, which ends."),
+];
+
 /// DataFusion's error as ours.
 pub(super) fn translate(error: DataFusionError) -> Error {
     match error {
@@ -119,6 +136,9 @@ fn schema(error: &SchemaError) -> Error {
 fn planned(text: &str) -> Error {
     let text = strip(text);
     if let Some(name) = between(text, "Invalid function '", "'") {
+        if let Some((_, hint)) = ELSEWHERE.iter().find(|(names, _)| names.split(' ').any(|n| n.eq_ignore_ascii_case(name))) {
+            return Error::user(format!("no function \"{name}\"")).hint(*hint);
+        }
         if WINDOW_FUNCTIONS.contains(&name.to_lowercase().as_str()) {
             let hint = format!("Write {name}(...) OVER (ORDER BY column).");
             return Error::user(format!("function \"{name}\" needs OVER")).hint(hint);
@@ -183,7 +203,40 @@ fn planned(text: &str) -> Error {
     if let Some(rest) = text.strip_prefix("Cannot coerce arithmetic expression ")
         && let Some(types) = rest.strip_suffix(" to valid types")
     {
-        return Error::user(format!("there is no {}", sql_types(types))).hint("Write CAST(... AS TYPE) around one side.");
+        let types = sql_types(types);
+        let time = types.contains("TIMESTAMP") || types.contains("DATE");
+        let hint = if time && (types.contains("INT") || types.contains("DOUBLE")) {
+            "Write a length of time: INTERVAL '5 seconds'."
+        } else {
+            "Write CAST(... AS TYPE) around one side."
+        };
+        return Error::user(format!("there is no {types}")).hint(hint);
+    }
+    if text.starts_with("Aggregate functions are not allowed in the WHERE clause") {
+        return Error::user("WHERE cannot hold an aggregate function")
+            .hint("Write the condition behind GROUP BY, as HAVING.");
+    }
+    if text.starts_with("COUNT DISTINCT with multiple arguments") {
+        return Error::user("count(DISTINCT ...) takes one column")
+            .hint("Count the rows of a subquery: SELECT count(*) FROM (SELECT DISTINCT a, b FROM t).");
+    }
+    if let Some(expr) = between(text, "non-boolean predicate '", "' returning ")
+        && let Some((_, found)) = text.rsplit_once("' returning ")
+    {
+        let found = sql_types(found);
+        return Error::user(format!("a condition is {found}, not BOOLEAN: {}", sql_types(expr)))
+            .hint("Compare it with a value: column = value.");
+    }
+    if let Some(wanted) = between(text, "Order by column out of bounds, specified: ", ",")
+        && let Some((_, most)) = text.rsplit_once("max: ")
+    {
+        let s = if most == "1" { "" } else { "s" };
+        return Error::user(format!("ORDER BY {wanted} names a column by its number, and the query has {most} column{s}"))
+            .hint("Write the column's name.");
+    }
+    if text.starts_with("UNION queries have different number of columns") {
+        return Error::user("the queries of a UNION have different numbers of columns")
+            .hint("Give both the same columns; write NULL AS name where one has none.");
     }
     if let Some(column) = between(text, "HAVING clause references: ", " must appear in the GROUP BY") {
         return Error::user(format!("HAVING reads {}, which is neither in GROUP BY nor an aggregate", sql_types(column)))
@@ -193,6 +246,7 @@ fn planned(text: &str) -> Error {
         return Error::user(format!("no table \"{table}\" in FROM"));
     }
     if let Some(table) = between(text, "table '", "' not found") {
+        let table = table.strip_prefix("datafusion.").unwrap_or(table);
         return Error::user(format!("no table \"{table}\""))
             .hint("Write a name of one part: a session's tables have no schema.");
     }
@@ -318,8 +372,9 @@ fn lower_first(text: &str) -> String {
     }
 }
 
-/// `text` with Arrow's types called as in SQL.
-fn sql_types(text: &str) -> String {
+/// `text` with Arrow's types called as in SQL, and constants written as there: `Int64(1)` is `1`.
+#[must_use]
+pub fn sql_types(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     let mut in_word = false;

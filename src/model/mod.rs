@@ -264,8 +264,13 @@ impl Explain for ModelError {
             }
             Self::Missing { name, known, .. } if known.is_empty() => Some(format!("Publish it: vatic publish {name} FILE")),
             Self::Missing { name, known, .. } => {
-                let near = nearest(name, known.iter().map(String::as_str)).map(|n| format!("Did you mean \"{n}\"? "));
-                Some(format!("{}There are: {}.", near.unwrap_or_default(), known.join(", ")))
+                let near = nearest(name, known.iter().map(String::as_str)).map(|n| format!("Did you mean \"{n}\"?"));
+                Some(match (near, known.as_slice()) {
+                    (Some(near), [_]) => near,
+                    (near, _) => {
+                        format!("{} There are: {}.", near.unwrap_or_default(), known.join(", ")).trim_start().to_owned()
+                    }
+                })
             }
             Self::Unusable { .. } => Some("Publish a version that loads; SELECT * FROM models shows them all.".to_owned()),
             Self::Load { .. } | Self::Run { .. } => None,

@@ -549,8 +549,16 @@ mod tests {
                 "connector \"generator\" has no column \"id BIGINT\"",
                 "Its columns are n BIGINT and ts TIMESTAMP; make others in a query or a view.",
             ),
-            (&[("connector", "kafak")], "option \"connector\" cannot be 'kafak'", "It is one of: kafka, generator, file."),
-            (&[("topic.partitions", "0")], "option \"topic.partitions\" = '0' is not a whole number of at least 1", ""),
+            (
+                &[("connector", "kafak")],
+                "option \"connector\" cannot be 'kafak'",
+                "Did you mean 'kafka'? It is one of: kafka, generator, file.",
+            ),
+            (
+                &[("topic.partitions", "0")],
+                "option \"topic.partitions\" = '0' is not a whole number of at least 1",
+                "Write a whole number: topic.partitions = 8.",
+            ),
         ] {
             assert_eq!(refused(&table(&columns, options)), (message.to_owned(), hint.to_owned()));
         }

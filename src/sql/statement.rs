@@ -104,13 +104,22 @@ pub enum Statement {
     },
     /// `EXPLAIN statement`: the plan of a query or a job.
     Explain {
-        /// Run it, too, and show what each step did.
-        analyze: bool,
-        /// With all details.
-        verbose: bool,
+        /// What is shown, and how.
+        how: Explaining,
         /// A [`Statement::Query`], [`Statement::Insert`] or [`Statement::CreateTable`] with a query.
         statement: Box<Statement>,
     },
+}
+
+/// What EXPLAIN shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Explaining {
+    /// Run it, too, and show what each step did.
+    pub analyze: bool,
+    /// With DataFusion's plans.
+    pub verbose: bool,
+    /// One JSON object.
+    pub json: bool,
 }
 
 /// `EMIT CHANGES`.

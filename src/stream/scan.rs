@@ -6,7 +6,9 @@
 //! SELECT counts them.
 
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
@@ -15,6 +17,7 @@ use datafusion::error::{DataFusionError, Result as DfResult};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::{EquivalenceProperties, Partitioning, PhysicalExpr};
 use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType, ReplaceChildrenOptions};
+use datafusion::physical_plan::metrics::{BaselineMetrics, ExecutionPlanMetricsSet, MetricsSet};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties};
 use futures::future::BoxFuture;
@@ -216,7 +219,7 @@ pub type OpenSource = Arc<dyn Fn(usize) -> BoxFuture<'static, Result<Box<dyn Sou
 
 /// What a plain SELECT left out: how many records, and the first trouble; and how far it has read.
 #[derive(Debug, Default)]
-pub struct LeftOut(Mutex<(u64, Option<String>)>, Progress);
+pub struct LeftOut(Mutex<(u64, Option<String>)>, AtomicU64, Progress);
 
 impl LeftOut {
     fn add(&self, count: usize, first: impl FnOnce() -> String) {
@@ -227,7 +230,16 @@ impl LeftOut {
     /// How far the scan has read.
     #[must_use]
     pub fn progress(&self) -> &Progress {
-        &self.1
+        &self.2
+    }
+    /// Counts records that were read, rows or not.
+    fn read(&self, records: usize) {
+        self.1.fetch_add(records as u64, Relaxed);
+    }
+    /// How many records were read, those left out with them.
+    #[must_use]
+    pub fn seen(&self) -> u64 {
+        self.1.load(Relaxed)
     }
     /// How many records, and where and what the first trouble was; `None` if nothing was left out.
     #[must_use]
@@ -244,6 +256,7 @@ pub struct BoundedScanExec {
     open: OpenSource,
     left_out: Arc<LeftOut>,
     properties: Arc<PlanProperties>,
+    metrics: ExecutionPlanMetricsSet,
 }
 
 impl BoundedScanExec {
@@ -257,7 +270,12 @@ impl BoundedScanExec {
         left_out: Arc<LeftOut>,
     ) -> Self {
         let properties = properties(table.schema_of(&projection), partitions.max(1));
-        Self { table, projection, open, left_out, properties }
+        Self { table, projection, open, left_out, properties, metrics: ExecutionPlanMetricsSet::new() }
+    }
+    /// The table that is read.
+    #[must_use]
+    pub fn table(&self) -> &Arc<TopicTable> {
+        &self.table
     }
 }
 
@@ -276,12 +294,22 @@ impl DisplayAs for BoundedScanExec {
 impl ExecutionPlan for BoundedScanExec {
     leaf!("BoundedScanExec");
 
+    fn metrics(&self) -> Option<MetricsSet> {
+        Some(self.metrics.clone_inner())
+    }
+
     fn execute(&self, partition: usize, _: Arc<TaskContext>) -> DfResult<SendableRecordBatchStream> {
         let reader = RowReader::new(Arc::clone(&self.table), &self.projection)?;
         let state =
             Bounded { source: None, open: Arc::clone(&self.open), partition, reader, left_out: Arc::clone(&self.left_out) };
-        let batches = futures::stream::try_unfold(state, |mut state| async move {
+        let metrics = BaselineMetrics::new(&self.metrics, partition);
+        let batches = futures::stream::try_unfold((state, metrics), |(mut state, metrics)| async move {
+            let began = Instant::now();
             let batches = state.next().await.map_err(DataFusionError::from)?;
+            // Reading and waiting for what is read are one.
+            metrics.elapsed_compute().add_duration(began.elapsed());
+            metrics.record_output(batches.iter().flatten().map(RecordBatch::num_rows).sum());
+            let state = (state, metrics);
             Ok::<_, DataFusionError>(batches.map(|b| (futures::stream::iter(b.into_iter().map(Ok)), state)))
         });
         let batches = futures::TryStreamExt::try_flatten(batches);
@@ -316,6 +344,7 @@ impl Bounded {
                         };
                         self.left_out.progress().add(chunk.partition, rows, begin, chunk.next_offset);
                         let read = self.reader.read(chunk.partition, &chunk.rows)?;
+                        self.left_out.read(chunk.rows.len());
                         if let Some(first) = read.bad.first() {
                             note_bad(self.reader.table(), &chunk, first, read.bad.len(), &self.left_out)?;
                         }

@@ -314,7 +314,7 @@ fn bad_records_of_a_select_are_left_out_and_told() {
     let failing = format!("{table} WITH (bad_records = 'fail'); SELECT a FROM t");
     let ended = place.vatic(&["sql", "--format", "json", &failing]);
     assert_eq!(ended.code, 1, "{ended:#?}");
-    assert!(ended.err.contains("error: topic \"t\" partition 0 offset 1: "), "{ended:#?}");
+    assert!(ended.err.contains(r#"{"error":"topic \"t\" partition 0 offset 1: "#), "{ended:#?}");
     let expression = place.vatic(&["sql", "--format", "json", &format!("{table}; SELECT 1 / (a - 1) AS b FROM t")]);
     assert_eq!(expression.code, 1, "{expression:#?}");
     assert!(
@@ -404,7 +404,8 @@ fn a_job_without_its_model_waits_for_it() {
     assert!(at_end.err.contains("no model \"fraud\""), "{at_end:#?}");
     place.ok(&["publish", "fruad", &crate::harness::model("fraud_v2.onnx")]);
     let mut job = place.start(&["run", "wait.sql"]);
-    job.says("no model \"fraud\" on topic \"models\"; the job reads nothing until there is one. Did you mean \"fruad\"?");
+    job.says("warning: no model \"fraud\" on topic \"models\"; the job reads nothing until there is one\n");
+    job.says("\nhint: Did you mean \"fruad\"?\n");
     assert_eq!(place.records("scored").len(), 0);
     // What waits can be stopped, and begins anew.
     assert_eq!(job.stop(Signal::SIGINT).code, 130);

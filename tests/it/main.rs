@@ -16,6 +16,7 @@ mod jobs;
 mod kafka;
 mod letters;
 mod lookout;
+mod mistakes;
 mod models;
 mod models_cli;
 mod mutants;

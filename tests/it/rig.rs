@@ -33,7 +33,9 @@ impl Rig {
     pub fn over(broker: Arc<dyn Broker>) -> Self {
         let said: Arc<Mutex<Vec<String>>> = Arc::default();
         let ear = Arc::clone(&said);
-        let notices = Notices::new(move |notice| ear.lock().unwrap().push(notice.text));
+        let told =
+            |notice: vatic::engine::Notice| [Some(notice.text), notice.hint].into_iter().flatten().collect::<Vec<_>>();
+        let notices = Notices::new(move |notice| ear.lock().unwrap().push(told(notice).join("\nhint: ")));
         let engine = Engine::over(Arc::clone(&broker), notices);
         let session = engine.session();
         Self { broker, engine, session, said }

@@ -165,7 +165,7 @@ fn commands_show_what_there_is() {
     ask("\\conninfo", &["embedded:.vatic, an embedded broker", "1 topic, 1 model"]);
     ask("\\timing", &["timing is off"]);
     ask("\\timing maybe", &["error: \"maybe\" is neither on nor off"]);
-    ask("\\copy", &["error: unknown command \"\\copy\"", "hint: Send rows to a file with \\o FILE"]);
+    ask("\\copy", &["error: unknown command \"\\copy\"", "hint: Write COPY (SELECT ...) TO 'file.csv';"]);
     ask(".tables", &["payments", "(1 row)"]);
     ask(".mode csv", &["error: unknown command \".mode\"", "Commands begin with a backslash here"]);
     ask("\\?", &["\\conninfo", "\\watch [SECONDS]"]);

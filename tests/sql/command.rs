@@ -10,6 +10,7 @@
 //! | `\publish NAME FILE` | publishes `tests/models/FILE`; the row is name, version, whether it is new |
 //! | `\publish NAME constant VALUE INPUTS` | publishes a model that always answers VALUE |
 //! | `\head N SQL` | the first N rows |
+//! | `\masked SQL` | the rows with N for each figure that is measured: `N ns a row`, `N ms` |
 //! | `\columns QUERY` | name and type of the query's columns |
 //! | `\roundtrip TABLE` | its DDL, executed in the table's place, must give the same DDL; the row is the DDL |
 //! | `\notices` | what people were told since the last time |
@@ -28,6 +29,25 @@ use super::Vatic;
 use super::render::{Failure, texts};
 
 type Given = Result<DBOutput<DefaultColumnType>, Failure>;
+
+/// `text` with N for each number before a unit of time, and for those of JSON that are measured.
+fn masked(text: &str) -> String {
+    let mut words: Vec<String> = text.split(' ').map(str::to_owned).collect();
+    for at in 1..words.len() {
+        let unit = words[at].trim_end_matches(|c: char| !c.is_alphabetic());
+        if matches!(unit, "ns" | "µs" | "ms") && words[at - 1].parse::<f64>().is_ok() {
+            words[at - 1] = "N".to_owned();
+        }
+    }
+    let mut text = words.join(" ");
+    for key in ["\"time_ms\":", "\"ns_per_row\":"] {
+        let mut parts = text.split(key);
+        let first = parts.next().unwrap_or_default().to_owned();
+        text = parts
+            .fold(first, |text, rest| text + key + "N" + rest.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.'));
+    }
+    text
+}
 
 impl Vatic {
     pub async fn command(&mut self, command: &str) -> Given {
@@ -69,6 +89,13 @@ impl Vatic {
                     other => other,
                 })
             }
+            ["masked", ..] => Ok(match Box::pin(self.execute(command.trim_start_matches("masked").trim_start())).await? {
+                DBOutput::Rows { types, rows } => {
+                    let masked = |row: Vec<String>| row.iter().map(|cell| masked(cell)).collect();
+                    DBOutput::Rows { types, rows: rows.into_iter().map(masked).collect() }
+                }
+                other => other,
+            }),
             ["columns", ..] => self.columns(command.trim_start_matches("columns")).await,
             ["roundtrip", table] => self.round_trip(table).await,
             ["notices"] => {

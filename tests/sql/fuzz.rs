@@ -122,7 +122,7 @@ async fn execute(db: &mut Vatic, sql: &str) -> Result<(), Error> {
     for mut parsed in db.session.parse(sql, None)? {
         if !may_run(&parsed) {
             let statement = Box::new(parsed.statement);
-            parsed.statement = Statement::Explain { analyze: false, verbose: false, statement };
+            parsed.statement = Statement::Explain { how: Default::default(), statement };
         }
         if let Outcome::Rows(rows) = db.session.execute(&parsed).await? {
             rows.collect().await?;

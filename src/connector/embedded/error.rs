@@ -9,6 +9,12 @@ use crate::error::{BoxError, ErrorKind, Explain};
 /// An error of the embedded broker.
 #[derive(Debug, thiserror::Error)]
 pub enum EmbeddedError {
+    /// A file stands where the broker's directory should be.
+    #[error("\"{file}\" is a file, and an embedded broker is a directory")]
+    NotADirectory {
+        /// The path as given.
+        file: String,
+    },
     /// The directory or a file in it cannot be opened or made.
     #[error("could not open broker file \"{file}\"")]
     Open {
@@ -162,6 +168,7 @@ impl Explain for EmbeddedError {
         match self {
             Self::Topic(error) => error.kind(),
             Self::GroupBusy { .. } => ErrorKind::User,
+            Self::NotADirectory { .. } => ErrorKind::Usage,
             Self::Misuse(_) => ErrorKind::Internal,
             _ => ErrorKind::External,
         }
@@ -171,7 +178,9 @@ impl Explain for EmbeddedError {
         Some(match self {
             Self::Topic(error) => return error.hint(),
             Self::Open { .. } => "Check that the directory can be made and written by this user.".to_owned(),
-            Self::NotABroker { .. } => "Name another directory: --broker embedded:DIR.".to_owned(),
+            Self::NotADirectory { .. } | Self::NotABroker { .. } => {
+                "Name another directory: --broker embedded:DIR.".to_owned()
+            }
             Self::Newer { .. } => "Use the vatic that wrote it, or a newer one.".to_owned(),
             Self::Damaged { topic: Some(topic), .. } => {
                 format!("Restore the file from a copy; or give the topic up: vatic topic delete {topic}")

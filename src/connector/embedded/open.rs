@@ -37,6 +37,9 @@ impl Open {
     /// Opens the broker in `dir`, which is made if it is missing. `settings` count for the first to open it in this process.
     pub(super) fn at(dir: &Path, settings: Settings) -> Result<Arc<Self>> {
         let open_error = |e: std::io::Error| EmbeddedError::Open { file: dir.display().to_string(), source: Box::new(e) };
+        if dir.is_file() {
+            return Err(EmbeddedError::NotADirectory { file: dir.display().to_string() });
+        }
         std::fs::create_dir_all(dir).map_err(open_error)?;
         // Absolute, for the working directory may change while the file is open.
         let canonical = dir.canonicalize().map_err(open_error)?;

@@ -150,7 +150,18 @@ impl Files {
                     Err(_) => Field::new(name, DataType::Utf8, true),
                 });
                 let line = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
-                (Arc::clone(&line), matched(&line, &declared, &paths[0])?)
+                let columns = matched(&line, &declared, &paths[0]).map_err(|error| {
+                    let none = !names.iter().any(|name| declared.field_with_name(name).is_ok());
+                    let near = error.get_hint().is_some_and(|hint| hint.starts_with("Did you mean"));
+                    if near || !none {
+                        return error;
+                    }
+                    let first = names.join(", ");
+                    error.hint(format!(
+                        "The first line is: {first}. Put the columns' names there, or set csv.header = false."
+                    ))
+                })?;
+                (line, columns)
             }
             (Some(declared), None) => (Arc::clone(&declared), declared),
         };

@@ -205,6 +205,7 @@ impl<'a> Cursor<'a> {
     fn expected_at(&self, index: usize, what: &str) -> Error {
         let what = match what {
             "end of statement" => "the end of the statement".to_owned(),
+            "identifier" => "a name".to_owned(),
             sign if sign.chars().all(|c| !c.is_alphanumeric()) => format!("\"{sign}\""),
             other => other.to_owned(),
         };

@@ -16,6 +16,9 @@ const CLAUSES: &[&str] = &[
     "VALUES",
 ];
 
+/// The clauses of a query in the order in which they are written.
+const ORDER: &[&str] = &["FROM", "WHERE", "GROUP", "HAVING", "ORDER", "LIMIT"];
+
 /// Statements of other databases: the words they begin with, and what vatic has instead.
 const ELSEWHERE: &[(&str, &str)] = &[
     ("UPDATE", "Records of a topic never change: write new ones with INSERT INTO ... SELECT."),
@@ -41,6 +44,8 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("DROP TOPIC", "Write \"vatic topic delete NAME\"."),
     ("DROP MODEL", "Models are versions on a topic and stay there."),
     ("DROP JOB", "Write STOP JOB name, then RESET JOB name to forget its offsets."),
+    ("EMIT", "Write EMIT CHANGES at the end of a SELECT."),
+    ("LOAD", "Write INSERT INTO ... SELECT from a table with connector = 'file'."),
     ("BEGIN", "Each job commits its epochs by itself: leave it out."),
     ("START TRANSACTION", "Each job commits its epochs by itself: leave it out."),
     ("COMMIT", "Each job commits its epochs by itself: leave it out."),
@@ -84,7 +89,30 @@ pub fn hint(tokens: &[TokenWithSpan], index: usize, expected: &str) -> Option<St
     if emits && matches!(found.and_then(word), Some("CHANGES" | "EMIT")) {
         return Some("Write EMIT CHANGES at the end of the statement.".to_owned());
     }
+    if before.and_then(word) == Some("EMIT") || found.and_then(word) == Some("EMIT") {
+        return Some("Write EMIT CHANGES at the end of the statement.".to_owned());
+    }
     let found_word = found.and_then(word);
+    if let Some(hint) = missing_sign(tokens, index, expected) {
+        return Some(hint);
+    }
+    let ends = expected.contains("end of the statement");
+    if let Some(clause) = found_word.map(str::to_ascii_uppercase).filter(|_| ends)
+        && let Some(place) = ORDER.iter().position(|name| *name == clause)
+        && let Some(later) = tokens[..index]
+            .iter()
+            .filter_map(|t| word(&t.token))
+            .find_map(|earlier| ORDER[place + 1..].iter().find(|name| name.eq_ignore_ascii_case(earlier)))
+    {
+        let by = |name: &str| if matches!(name, "ORDER" | "GROUP") { format!("{name} BY") } else { name.to_owned() };
+        return Some(format!("Write {} before {}.", by(&clause), by(later)));
+    }
+    if ends
+        && let Some(found) = found_word
+        && let Some(begin) = STATEMENTS.iter().find(|begin| begin.eq_ignore_ascii_case(found) && **begin != "WITH")
+    {
+        return Some(format!("Put a semicolon before {begin} if another statement begins there."));
+    }
     let next_is_by = is(token(index + 1), Keyword::BY);
     if let (Some(Token::Comma), Some(found)) = (before, found_word)
         && CLAUSES.contains(&found.to_ascii_uppercase().as_str())
@@ -125,7 +153,44 @@ pub fn hint(tokens: &[TokenWithSpan], index: usize, expected: &str) -> Option<St
         let text = found.map(ToString::to_string).unwrap_or_default();
         return Some(format!("Put a comma before \"{text}\" if it is the next item of a list."));
     }
-    None
+    // Nothing is left: what came last wants to go on.
+    match (found, before) {
+        (None, Some(Token::Comma)) => Some("Leave out the comma at the end, or write the next item.".to_owned()),
+        (None, Some(last @ (Token::Eq | Token::Lt | Token::Gt | Token::Plus | Token::Minus))) => {
+            Some(format!("Write what belongs behind {last}, or leave it out."))
+        }
+        (None, Some(Token::Word(w))) if w.quote_style.is_none() && w.keyword != Keyword::NoKeyword => {
+            let or = if index > 1 { ", or leave it out" } else { "" };
+            Some(format!("Write what belongs behind {}{or}.", w.value))
+        }
+        _ => None,
+    }
+}
+
+/// What to do where one sign or one word of a form is missing.
+fn missing_sign(tokens: &[TokenWithSpan], index: usize, expected: &str) -> Option<String> {
+    let found = tokens.get(index).map(|t| &t.token);
+    let before = index.checked_sub(1).and_then(|at| tokens.get(at)).map(|t| &t.token);
+    let before_is = |text: &str| matches!(before, Some(Token::Word(w)) if w.value.eq_ignore_ascii_case(text));
+    match (expected, found) {
+        ("\"=\"", Some(value @ (Token::SingleQuotedString(_) | Token::Number(..) | Token::Word(_)))) => {
+            Some(format!("Write {} = {value}.", before?))
+        }
+        ("\"(\"", Some(Token::Word(_))) if before_is("WITH") => {
+            Some("Put options in parentheses: WITH (name = 'value', ...).".to_owned())
+        }
+        (_, None) if expected.contains("\")\"") => Some("Write \")\" where the part in parentheses ends.".to_owned()),
+        ("INTERVAL", Some(Token::Number(..) | Token::SingleQuotedString(_))) => {
+            Some("Write INTERVAL '5 seconds', for example.".to_owned())
+        }
+        (_, Some(found)) if word(found).is_some_and(|w| w.eq_ignore_ascii_case("PRIMARY")) => {
+            Some("Write PRIMARY KEY.".to_owned())
+        }
+        _ => expected.strip_prefix("the type of column \"").map(|rest| {
+            let name = rest.trim_end_matches('"');
+            format!("Write a type behind it: {name} BIGINT, or {name} VARCHAR.")
+        }),
+    }
 }
 
 /// The text of a word without quotes.

@@ -18,7 +18,7 @@ use self::cursor::Cursor;
 use super::names::topic_table;
 use super::params::{Params, parameter};
 use super::settings::Settings;
-use super::statement::{Emit, ObjectKind, Parsed, Show, Statement};
+use super::statement::{Emit, Explaining, ObjectKind, Parsed, Show, Statement};
 use super::text::Source;
 use crate::error::{Error, Position, Result};
 
@@ -192,7 +192,7 @@ fn statement(c: &mut Cursor, words: &[TokenWithSpan]) -> Result<Statement> {
     } else if c.take(&["COPY"]) {
         copy::copy(c)
     } else if c.take(&["EXPLAIN"]) {
-        let (analyze, verbose) = (c.take(&["ANALYZE"]), c.take(&["VERBOSE"]));
+        let how = explaining(c)?;
         if c.at_end() || c.sees(0, "EXPLAIN") {
             return Err(c.expected("a query"));
         }
@@ -205,10 +205,57 @@ fn statement(c: &mut Cursor, words: &[TokenWithSpan]) -> Result<Statement> {
             let error = Error::user("EXPLAIN takes a query, an INSERT or a CREATE TABLE ... AS");
             return Err(error.hint("Leave out EXPLAIN.").at(c.since(start)));
         }
-        Ok(Statement::Explain { analyze, verbose, statement: Box::new(inner) })
+        Ok(Statement::Explain { how, statement: Box::new(inner) })
     } else {
         Err(hints::unknown_statement(words).at(c.here()))
     }
+}
+
+/// Reads `ANALYZE VERBOSE`, or `(ANALYZE, VERBOSE, FORMAT JSON)`.
+fn explaining(c: &mut Cursor) -> Result<Explaining> {
+    let mut how = Explaining::default();
+    let query_follows = ["SELECT", "WITH", "VALUES"].iter().any(|word| c.sees(1, word)) || c.peek(1) == Some(&Token::LParen);
+    if c.peek(0) != Some(&Token::LParen) || query_follows {
+        how.analyze = c.take(&["ANALYZE"]);
+        how.verbose = c.take(&["VERBOSE"]);
+        return Ok(how);
+    }
+    c.skip(1);
+    loop {
+        let at = c.here();
+        let option = c.ident("an option of EXPLAIN")?.value.to_ascii_lowercase();
+        match option.as_str() {
+            "analyze" | "verbose" => {
+                let on = !(c.take(&["FALSE"]) || c.take(&["OFF"]));
+                let _ = on && (c.take(&["TRUE"]) || c.take(&["ON"]));
+                *(if option == "analyze" { &mut how.analyze } else { &mut how.verbose }) = on;
+            }
+            "format" => {
+                let at = c.here();
+                let form = c.ident("json or text")?.value.to_ascii_lowercase();
+                how.json = match form.as_str() {
+                    "json" => true,
+                    "text" => false,
+                    _ => {
+                        let error = Error::user(format!("EXPLAIN has no FORMAT {form}")).at(at);
+                        return Err(error.hint("Write FORMAT JSON, or FORMAT TEXT."));
+                    }
+                };
+            }
+            _ => {
+                let error = Error::user(format!("EXPLAIN has no option \"{option}\"")).at(at);
+                return Err(match crate::error::did_you_mean(&option, "options", ["analyze", "verbose", "format"]) {
+                    Some(hint) => error.hint(hint),
+                    None => error,
+                });
+            }
+        }
+        if !c.take_token(&Token::Comma) {
+            break;
+        }
+    }
+    c.expect_token(&Token::RParen)?;
+    Ok(how)
 }
 
 fn insert(c: &mut Cursor) -> Result<Statement> {

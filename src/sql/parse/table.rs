@@ -193,7 +193,9 @@ fn column(c: &mut Cursor, table: &mut TableDefinition) -> Result<bool> {
             }
             column.metadata = Some(metadata);
         } else if let Some(word) =
-            ["DEFAULT", "GENERATED", "CHECK", "UNIQUE", "REFERENCES", "AS"].iter().find(|w| c.sees(0, w))
+            ["DEFAULT", "GENERATED", "CHECK", "UNIQUE", "REFERENCES", "AS", "AUTO_INCREMENT", "AUTOINCREMENT", "IDENTITY"]
+                .iter()
+                .find(|w| c.sees(0, w))
         {
             let error = Error::user(format!("vatic has no {word} for columns")).at(c.here());
             return Err(error.hint("Leave it out, and compute the column in a query or a view."));
@@ -306,7 +308,8 @@ fn options(c: &mut Cursor, places: &mut Vec<(String, Position)>) -> Result<Optio
         c.expect_token(&Token::Eq)?;
         let value = option_value(c)?;
         if options.get(&name).is_some() {
-            return Err(Error::user(format!("option \"{name}\" is given twice")).at(c.since(start)));
+            let error = Error::user(format!("option \"{name}\" is given twice")).at(c.since(start));
+            return Err(error.hint("Leave out one of them."));
         }
         places.push((name.clone(), c.since(start)));
         options.set(name, value);

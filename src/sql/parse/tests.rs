@@ -272,7 +272,12 @@ fn a_wrong_table_says_where_and_why() {
             "A",
         ),
         ("CREATE TABLE t (a BIGIT)", "unknown type \"BIGIT\"", "Did you mean \"BIGINT\"?", "BIGIT"),
-        ("CREATE TABLE t (a, b INT)", "syntax error: expected the type of column \"a\", found \",\"", "", ","),
+        (
+            "CREATE TABLE t (a, b INT)",
+            "syntax error: expected the type of column \"a\", found \",\"",
+            "Write a type behind it: a BIGINT, or a VARCHAR.",
+            ",",
+        ),
         (
             "CREATE TABLE t (a INT b TEXT)",
             "syntax error: expected \",\" or \")\", found \"b\"",
@@ -285,7 +290,12 @@ fn a_wrong_table_says_where_and_why() {
             "Leave out the comma before \")\".",
             ")",
         ),
-        ("CREATE TABLE t (a INT", "syntax error: expected \",\" or \")\", found the end of the statement", "", ""),
+        (
+            "CREATE TABLE t (a INT",
+            "syntax error: expected \",\" or \")\", found the end of the statement",
+            "Write \")\" where the part in parentheses ends.",
+            "",
+        ),
         (
             "CREATE TABLE t (a INT, WATERMARK FOR time AS time)",
             "column \"time\" of WATERMARK does not exist",
@@ -346,7 +356,12 @@ fn a_wrong_table_says_where_and_why() {
             "It is one of: json, csv, raw.",
             "format = 'xml'",
         ),
-        ("CREATE TABLE t (a INT) WITH (topic = 'x', topic = 'y')", "option \"topic\" is given twice", "", "topic = 'y'"),
+        (
+            "CREATE TABLE t (a INT) WITH (topic = 'x', topic = 'y')",
+            "option \"topic\" is given twice",
+            "Leave out one of them.",
+            "topic = 'y'",
+        ),
         (
             "CREATE TABLE t (a INT) WITH (topic = \"x\")",
             "syntax error: expected a value, found \"\"x\"\"",
@@ -418,9 +433,25 @@ fn small_statements_are_read() {
         "EXPLAIN CREATE TABLE t AS SELECT 1",
         "EXPLAIN SELECT 1 EMIT CHANGES",
     ] {
-        assert!(matches!(one(text), Statement::Explain { analyze: false, verbose: false, .. }), "{text}");
+        assert!(
+            matches!(one(text), Statement::Explain { how: Explaining { analyze: false, verbose: false, json: false }, .. }),
+            "{text}"
+        );
     }
-    assert!(matches!(one("EXPLAIN ANALYZE VERBOSE SELECT 1"), Statement::Explain { analyze: true, verbose: true, .. }));
+    for (text, analyze, verbose, json) in [
+        ("EXPLAIN ANALYZE VERBOSE SELECT 1", true, true, false),
+        ("EXPLAIN (FORMAT JSON) SELECT 1", false, false, true),
+        ("explain (analyze, format json, verbose false) SELECT 1", true, false, true),
+        ("EXPLAIN (ANALYZE TRUE, FORMAT TEXT) (SELECT 1)", true, false, false),
+        ("EXPLAIN (SELECT 1)", false, false, false),
+    ] {
+        let Statement::Explain { how, .. } = one(text) else { unreachable!("{text}") };
+        assert_eq!(how, Explaining { analyze, verbose, json }, "{text}");
+    }
+    check_errors(&[
+        ("EXPLAIN (FORMAT XML) SELECT 1", "EXPLAIN has no FORMAT xml", "Write FORMAT JSON, or FORMAT TEXT.", "XML"),
+        ("EXPLAIN (ANALYSE) SELECT 1", "EXPLAIN has no option \"analyse\"", "Did you mean \"analyze\"?", "ANALYSE"),
+    ]);
 }
 
 #[test]
@@ -487,7 +518,24 @@ fn common_mistakes_get_a_hint() {
         ),
         ("SELECT (1 + 2 FROM t", "syntax error: expected \")\", found \"FROM\"", "", "FROM"),
         ("SELECT 'it's'", "syntax error: this string is not closed", "Close it with a single quote.", "'"),
-        ("SELECT 1 +", "syntax error: expected an expression, found the end of the statement", "", ""),
+        (
+            "SELECT 1 +",
+            "syntax error: expected an expression, found the end of the statement",
+            "Write what belongs behind +, or leave it out.",
+            "",
+        ),
+        (
+            "SELECT a FROM t LIMIT 1 ORDER BY a",
+            "syntax error: expected the end of the statement, found \"ORDER\"",
+            "Write ORDER BY before LIMIT.",
+            "ORDER",
+        ),
+        (
+            "SELECT a FROM t SELECT b FROM t",
+            "syntax error: expected the end of the statement, found \"SELECT\"",
+            "Put a semicolon before SELECT if another statement begins there.",
+            "SELECT",
+        ),
         (
             "UPDATE t SET a = 1",
             "vatic has no UPDATE",

@@ -120,7 +120,7 @@ impl Session {
             missing: with.missing,
             missing_in_column: Missing::Null,
             on_error: with.on_error,
-            notices: Notices::new(move |text| says.lock().unwrap().push(text.to_owned())),
+            notices: Notices::new(move |text, _| says.lock().unwrap().push(text.to_owned())),
         });
         let context = SessionContext::new_with_state(session_state(&scoring, with.streaming, 2));
         let session = Self { context, scoring, registry, log, calls, said };
@@ -569,14 +569,16 @@ async fn explain_reads_in_the_order_in_which_a_row_travels() {
     let sql =
         "SELECT id, score('sum', amount, hour) AS risk, card FROM t WHERE score('sum', amount, hour) > 0.9 AND amount > 10";
     let plan = session.context.sql(sql).await.unwrap().create_physical_plan().await.unwrap();
-    let lines: Vec<String> =
-        explain::explain(&plan).into_iter().map(|(heading, text)| format!("{heading}: {text}")).collect();
-    assert!(lines[0].starts_with("read: DataSourceExec"), "{lines:?}");
+    let facts = explain::Facts { costs: [(("sum".into(), 1), 181.4)].into(), ..explain::Facts::default() };
+    let root = explain::explain(&plan, &facts);
+    let lines: Vec<String> = root.in_order().into_iter().map(|step| format!("{}: {}", step.name, step.text)).collect();
     assert_eq!(
-        lines[1..],
+        lines,
         [
+            "read: rows at hand: id, card, amount, hour",
             "filter: amount > 10",
-            "score: score('sum', amount, hour) by sum:1",
+            "score: score('sum', amount, hour) by sum:1, fake",
+            "kernel: 0.18 µs a row",
             "filter: score('sum', amount, hour) > 0.9",
             "output: id, score('sum', amount, hour) AS risk, card",
         ]

@@ -78,20 +78,29 @@ pub struct ScoreConfig {
 /// Says each thing once in a query's life.
 pub struct Notices {
     said: Mutex<BTreeSet<String>>,
-    say: Box<dyn Fn(&str) + Send + Sync>,
+    say: Say,
 }
 
+/// Takes a line and what to do about it.
+type Say = Box<dyn Fn(&str, Option<String>) + Send + Sync>;
+
 impl Notices {
-    /// Notices that go to `say`: one line each, lower case, without a full stop.
+    /// Notices that go to `say`: a line, lower case, without a full stop, and what to do about it.
     #[must_use]
-    pub fn new(say: impl Fn(&str) + Send + Sync + 'static) -> Self {
+    pub fn new(say: impl Fn(&str, Option<String>) + Send + Sync + 'static) -> Self {
         Self { said: Mutex::default(), say: Box::new(say) }
     }
+    /// Says that the scores of `name` are NULL, unless that was said before.
+    pub fn missing(&self, name: &str, error: &crate::model::ModelError) {
+        let hint = || crate::error::Explain::hint(error);
+        self.once(format!("missing {name}"), || (format!("{error}: its scores are NULL"), hint()));
+    }
     /// Says `text` unless something was said under `key` before. After 1,000 keys it is silent: names may come from data.
-    fn once(&self, key: String, text: impl FnOnce() -> String) {
+    fn once(&self, key: String, text: impl FnOnce() -> (String, Option<String>)) {
         let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
         if said.len() < 1_000 && said.insert(key) {
-            (self.say)(&text());
+            let (text, hint) = text();
+            (self.say)(&text, hint);
         }
     }
 }
@@ -419,7 +428,7 @@ impl Work {
                 return Err(hint.map_or(told.clone(), |hint| told.hint(hint)).into());
             }
             Err(error) => {
-                self.config.notices.once(format!("missing {name}"), || format!("{error}: its scores are NULL"));
+                self.config.notices.missing(name, &error);
                 return Ok(group.nulls());
             }
         };
@@ -443,7 +452,7 @@ impl Work {
             return Err(failure(model, &error));
         }
         let key = format!("failed {}:{}", model.name, model.version);
-        self.config.notices.once(key, || format!("{error}: the scores of such rows are NULL"));
+        self.config.notices.once(key, || (format!("{error}: the scores of such rows are NULL"), None));
         Ok(answers)
     }
 

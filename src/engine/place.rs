@@ -1,0 +1,299 @@
+//! Where in a statement an error belongs.   error + statement ─► the words it is about, and what was probably meant
+//!
+//! The planner knows some places itself. Else the error's text names what is wrong, in quotes or by its keyword, and those
+//! words are looked for among the statement's; twice is too often to say which. A place also tells what the planner cannot:
+//! that a name in double quotes was meant as a text, or that a column is only named behind the WHERE that reads it.
+
+use datafusion::functions_aggregate::all_default_aggregate_functions;
+use sqlparser::tokenizer::{Token, TokenWithSpan};
+
+use crate::error::{Error, ErrorKind, Position};
+use crate::sql::Source;
+
+/// What a running query refuses, by the begin of the text, and the words that ask for it.
+const REFUSED: &[(&str, &[&str])] = &[
+    ("ORDER BY", &["ORDER", "BY"]),
+    ("GROUP BY", &["GROUP", "BY"]),
+    ("HAVING", &["HAVING"]),
+    ("WHERE ", &["WHERE"]),
+    ("DISTINCT", &["DISTINCT"]),
+    ("count(DISTINCT", &["DISTINCT"]),
+    ("LIMIT", &["LIMIT"]),
+    ("OVER", &["OVER"]),
+    ("UNION without", &["UNION"]),
+    ("WITH RECURSIVE", &["RECURSIVE"]),
+    ("TOP", &["TOP"]),
+    ("the queries of a UNION", &["UNION"]),
+    ("a join", &["JOIN"]),
+];
+
+/// Functions without arguments, which are columns to the planner when their parentheses are missing.
+const WITHOUT_ARGUMENTS: &[&str] = &["now", "random", "uuid", "today", "pi"];
+
+/// `error` with the part of `statement` that it is about, or all of it; and with a better hint where the place tells more.
+pub(super) fn placed(error: Error, statement: &Position) -> Error {
+    if error.position().is_some() {
+        return error;
+    }
+    let source = Source::of(statement);
+    let tokens = source.tokens().unwrap_or_default();
+    let inside = |place: &Position| statement.span.start <= place.span.start && place.span.end <= statement.span.end;
+    let tokens: Vec<TokenWithSpan> = tokens.into_iter().filter(|t| inside(&source.of_span(t.span))).collect();
+    let Some(found) = find(&error, &source, &tokens) else { return error.at(statement.clone()) };
+    let (first, last) = (found.start, found.end - 1);
+    let place = source.position(source.bytes(tokens[first].span).start..source.bytes(tokens[last].span).end);
+    match meant(&error, &tokens, first) {
+        Some(hint) => error.hint(hint).at(place),
+        None => error.at(place),
+    }
+}
+
+/// The words that `error` is about, as a range of `tokens` that is not empty.
+fn find(error: &Error, source: &Source, tokens: &[TokenWithSpan]) -> Option<std::ops::Range<usize>> {
+    if !matches!(error.kind(), ErrorKind::User | ErrorKind::Data) {
+        return None;
+    }
+    let message = error.message();
+    // The planner's lines and columns may be those of another text, a view's: what stands there must be what the error says.
+    if let Some(span) = error.span() {
+        let bytes = source.bytes(span);
+        let starts = |t: &TokenWithSpan| source.bytes(t.span).start;
+        let first = tokens.iter().position(|t| starts(t) == bytes.start);
+        let end = tokens.iter().rposition(|t| source.bytes(t.span).end == bytes.end);
+        let names = |t: &TokenWithSpan| word(&t.token).is_some_and(|w| message.to_lowercase().contains(&w.to_lowercase()));
+        if let (Some(first), Some(end)) = (first, end)
+            && first <= end
+            && names(&tokens[first])
+        {
+            return Some(first..end + 1);
+        }
+    }
+    named(message, tokens)
+        .or_else(|| asked(message, tokens))
+        .or_else(|| called(message, tokens))
+        .or_else(|| operator(message, tokens))
+}
+
+/// The one word or string that is a name in quotes in the text; of several, the column: `column "a" of table "t"` begins with
+/// it, `table "t" has no column "a"` ends with it.
+fn named(message: &str, tokens: &[TokenWithSpan]) -> Option<std::ops::Range<usize>> {
+    let quoted: Vec<&str> = message.split('"').skip(1).step_by(2).collect();
+    let (exact, other) = match (quoted.first(), quoted.last()) {
+        (first, last) if message.starts_with("column") || message.starts_with("no column") => (first, last),
+        (first, last) => (last, first),
+    };
+    let names = exact.into_iter().chain(other).copied();
+    let names = names.chain(message.split('\'').skip(1).step_by(2));
+    names.filter(|name| !name.is_empty()).find_map(|name| {
+        // A model's version is the registry's addition, if it was not written.
+        let bare = name.split_once(':').map_or(name, |(bare, _)| bare);
+        [name, bare].iter().find_map(|name| {
+            let is = |t: &TokenWithSpan| match &t.token {
+                Token::Word(w) if w.quote_style.is_none() => w.value.eq_ignore_ascii_case(name),
+                Token::Word(w) => w.value == *name,
+                Token::SingleQuotedString(text) => text == name,
+                Token::Number(digits, _) => digits == name,
+                Token::Placeholder(parameter) => parameter.strip_prefix('$') == Some(name),
+                _ => false,
+            };
+            only(tokens, is)
+        })
+    })
+}
+
+/// The keyword of a part of a query that is refused, or of the aggregate function that is.
+fn asked(message: &str, tokens: &[TokenWithSpan]) -> Option<std::ops::Range<usize>> {
+    if message.starts_with("an aggregate function") {
+        let aggregates = all_default_aggregate_functions();
+        let is = |name: &str| aggregates.iter().any(|f| f.name() == name || f.aliases().iter().any(|alias| alias == name));
+        return (0..tokens.len()).find_map(|at| {
+            let name = word(&tokens[at].token)?.to_lowercase();
+            (tokens.get(at + 1)?.token == Token::LParen && is(&name)).then_some(at..at + 1)
+        });
+    }
+    let (_, words) = REFUSED.iter().find(|(begin, _)| message.starts_with(begin))?;
+    let found = (0..tokens.len()).filter(|&at| {
+        let here = words.iter().enumerate().map(|(n, wanted)| (tokens.get(at + n), wanted));
+        here.into_iter().all(|(t, wanted)| t.and_then(|t| word(&t.token)).is_some_and(|w| w.eq_ignore_ascii_case(wanted)))
+    });
+    // Of several any is refused.
+    found.map(|at| at..at + words.len()).next()
+}
+
+/// The call that a text is about: `score() has no features`.
+fn called(message: &str, tokens: &[TokenWithSpan]) -> Option<std::ops::Range<usize>> {
+    let name = message.split(' ').find_map(|w| w.strip_suffix("()")).filter(|name| !name.is_empty())?;
+    let at = only(tokens, |t| word(&t.token).is_some_and(|w| w.eq_ignore_ascii_case(name)))?;
+    (tokens.get(at.end)?.token == Token::LParen).then_some(at)
+}
+
+/// The operator between types that do not go together.
+fn operator(message: &str, tokens: &[TokenWithSpan]) -> Option<std::ops::Range<usize>> {
+    let types = message.strip_prefix("there is no ")?;
+    let sign = types.split(' ').find(|w| w.chars().all(|c| "+-*/%=<>!|".contains(c)))?;
+    let sign = if sign == "!=" { "<>" } else { sign };
+    only(tokens, |t| t.token.to_string() == sign)
+}
+
+/// The place of the only token that `is` holds of.
+fn only(tokens: &[TokenWithSpan], is: impl Fn(&TokenWithSpan) -> bool) -> Option<std::ops::Range<usize>> {
+    let mut found = tokens.iter().enumerate().filter(|(_, t)| is(t)).map(|(at, _)| at);
+    match (found.next(), found.next()) {
+        (Some(at), None) => Some(at..at + 1),
+        _ => None,
+    }
+}
+
+fn word(token: &Token) -> Option<&str> {
+    match token {
+        Token::Word(w) => Some(w.value.as_str()),
+        _ => None,
+    }
+}
+
+/// A better hint than the error's own, from the words around the place.
+fn meant(error: &Error, tokens: &[TokenWithSpan], at: usize) -> Option<String> {
+    let message = error.message();
+    let own = error.get_hint().unwrap_or_default();
+    let near = own.starts_with("Did you mean");
+    let token = |at: Option<usize>| at.and_then(|at| tokens.get(at)).map(|t| &t.token);
+    let before = token(at.checked_sub(1));
+    if let Some(name) = message.strip_prefix("no column \"").and_then(|rest| rest.strip_suffix('"')) {
+        let Some(Token::Word(here)) = token(Some(at)) else { return None };
+        let function = token(at.checked_sub(2)).and_then(word).unwrap_or_default().to_ascii_lowercase();
+        if before == Some(&Token::LParen) && matches!(function.as_str(), "score" | "classify" | "predict") {
+            return Some(format!("A model's name stands in single quotes: {function}('{name}', ...)."));
+        }
+        if function == "topic" {
+            return None;
+        }
+        let compared = match before {
+            Some(Token::Eq | Token::DoubleEq | Token::Neq) => true,
+            Some(Token::Word(w)) => matches!(w.value.to_ascii_uppercase().as_str(), "LIKE" | "ILIKE"),
+            _ => false,
+        };
+        if !near && (here.quote_style.is_some() || compared) {
+            return Some(format!("If it is a text, put it in single quotes: '{name}'. {own}").trim_end().to_owned());
+        }
+        let aliased = tokens.windows(2).any(|pair| {
+            word(&pair[0].token).is_some_and(|w| w.eq_ignore_ascii_case("AS"))
+                && word(&pair[1].token).is_some_and(|w| w.eq_ignore_ascii_case(name))
+        });
+        let in_where = tokens[..at].iter().rev().find_map(|t| {
+            let w = word(&t.token)?.to_ascii_uppercase();
+            matches!(w.as_str(), "WHERE" | "SELECT" | "GROUP" | "HAVING" | "ORDER" | "ON").then_some(w)
+        });
+        if !near && aliased && in_where.as_deref() == Some("WHERE") {
+            return Some(format!(
+                "WHERE comes before \"{name}\" is named: repeat its expression there. A score that is written twice runs once."
+            ));
+        }
+        if WITHOUT_ARGUMENTS.contains(&name.to_ascii_lowercase().as_str()) {
+            return Some(format!("Write {name}() to call the function."));
+        }
+        return None;
+    }
+    if let Some(table) = message.strip_prefix("no table \"").and_then(|rest| rest.strip_suffix("\" in FROM")) {
+        let word_at = |at: usize| tokens.get(at).and_then(|t| word(&t.token));
+        let called = (0..tokens.len()).find_map(|at| {
+            let is_table = word_at(at).is_some_and(|w| w.eq_ignore_ascii_case(table));
+            let alias = match word_at(at + 1)? {
+                second if second.eq_ignore_ascii_case("AS") => word_at(at + 2)?,
+                second => second,
+            };
+            (is_table && !crate::sql::quote::is_reserved(alias)).then_some(alias)
+        });
+        return called.map(|alias| format!("FROM calls it \"{alias}\": write {alias} before the dot."));
+    }
+    if let (Some(Token::SingleQuotedString(text)), Some((value, wanted))) =
+        (token(Some(at)), message.split_once("' is not a"))
+    {
+        let hint = match wanted.trim_start_matches('n').trim_start() {
+            kind if kind.starts_with("TIMESTAMP") => "Write it as '2026-11-21 04:40:49'.",
+            "DATE" => "Write it as '2026-11-21'.",
+            "BOOLEAN" => "Write true or false.",
+            _ => "Compare with a number, without quotes.",
+        };
+        return (value.trim_start_matches('\'') == text).then(|| hint.to_owned());
+    }
+    if message.starts_with("topic() takes") {
+        let Some(Token::Word(name)) = token(Some(at + 2)) else { return None };
+        return Some(format!("Put the name in single quotes: topic('{}').", name.value));
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The text under the caret, and the hint.
+    fn put(error: Error, statement: &str) -> (String, String) {
+        let text = format!("SELECT 'x'; {statement}");
+        let position = Position { file: None, text: text.as_str().into(), span: 12..text.len() };
+        let error = placed(error, &position);
+        let place = error.position().map_or(String::new(), |p| p.text[p.span.clone()].to_owned());
+        (place, error.get_hint().unwrap_or_default().to_owned())
+    }
+
+    #[test]
+    fn the_words_that_an_error_names_are_its_place() {
+        for (message, statement, place) in [
+            ("no model \"fruad\" on topic \"models\"", "SELECT score('fruad', a) FROM t", "'fruad'"),
+            ("model \"fraud:1\" takes 2 features, 1 was given", "SELECT score('fraud', a) FROM t", "'fraud'"),
+            ("ORDER BY is not available in a running query yet", "INSERT INTO a SELECT b FROM t ORDER BY b", "ORDER BY"),
+            ("a join is not available in a running query yet", "SELECT 1 FROM a JOIN b USING (x) EMIT CHANGES", "JOIN"),
+            ("an aggregate function is not available", "SELECT id, Count(*) FROM t EMIT CHANGES", "Count"),
+            ("table \"t\" has no column \"nam\"", "INSERT INTO t (id, nam) VALUES (1, 2)", "nam"),
+            ("column \"id\" of table \"t\" is set by the broker", "INSERT INTO t (id) VALUES (1)", "id"),
+            ("score() has no features", "SELECT score('a') FROM t", "score"),
+            ("there is no TIMESTAMP(9) - BIGINT", "SELECT now() - 5", "-"),
+            ("'10x' is not a DOUBLE", "SELECT a FROM t WHERE b > '10x'", "'10x'"),
+            // Twice is too often to say which; what stands in another statement is not looked at.
+            ("no topic \"x\"", "SELECT x FROM x", "SELECT x FROM x"),
+            ("'x' is not a BIGINT", "SELECT 1", "SELECT 1"),
+        ] {
+            assert_eq!(put(Error::user(message), statement).0, place, "{message}");
+        }
+        assert_eq!(put(Error::external("topic \"t\" is gone"), "SELECT 1 FROM t").0, "SELECT 1 FROM t");
+    }
+
+    #[test]
+    fn the_place_tells_what_was_meant() {
+        let known = "Known columns: id.";
+        for (error, statement, hint) in [
+            (
+                Error::user("no column \"a\"").hint(known),
+                "SELECT * FROM t WHERE card = \"a\"",
+                "If it is a text, put it in single quotes: 'a'. Known columns: id.",
+            ),
+            (
+                Error::user("no column \"fraud\"").hint(known),
+                "SELECT score(fraud, id) FROM t",
+                "A model's name stands in single quotes: score('fraud', ...).",
+            ),
+            (
+                Error::user("no column \"risk\"").spanned(span(36, 4)).hint(known),
+                "SELECT id + 1 AS risk FROM t WHERE risk > 1",
+                "WHERE comes before \"risk\" is named: repeat its expression there. A score that is written twice runs once.",
+            ),
+            (Error::user("no column \"now\""), "SELECT now", "Write now() to call the function."),
+            (
+                Error::user("no table \"t\" in FROM").spanned(span(8, 1)),
+                "SELECT t.id FROM t p",
+                "FROM calls it \"p\": write p before the dot.",
+            ),
+            (Error::data("'x' is not a DATE"), "SELECT DATE 'x'", "Write it as '2026-11-21'."),
+            // A near name is the better guess.
+            (Error::user("no column \"ID\"").hint("Did you mean \"id\"?"), "SELECT \"ID\" FROM t", "Did you mean \"id\"?"),
+        ] {
+            assert_eq!(put(error, statement).1, hint, "{statement}");
+        }
+    }
+
+    /// A word at a column of the statement, which stands behind another.
+    fn span(column: u64, length: u64) -> sqlparser::tokenizer::Span {
+        use sqlparser::tokenizer::{Location, Span};
+        Span::new(Location::new(1, 12 + column), Location::new(1, 12 + column + length))
+    }
+}
