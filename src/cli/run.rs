@@ -19,7 +19,7 @@ pub(crate) async fn run(cx: &Context, args: &RunArgs) -> Result<()> {
         (false, true) => UntilEnd::Leave,
         (false, false) => UntilEnd::No,
     };
-    let engine = cx.until_signal(cx.engine()).await?;
+    let engine = cx.until_signal(cx.sql_engine()).await?;
     let jobs = Jobs::default();
     let mut scripts = Vec::with_capacity(args.files.len());
     for path in &args.files {
@@ -42,7 +42,7 @@ pub(crate) async fn run(cx: &Context, args: &RunArgs) -> Result<()> {
 /// # Errors
 /// As [`run`].
 pub(crate) async fn text(cx: &Context, text: &str, file: Option<&str>, format: OutputFormat) -> Result<()> {
-    let engine = cx.until_signal(cx.engine()).await?;
+    let engine = cx.until_signal(cx.sql_engine()).await?;
     let jobs = Jobs::default();
     let mut script = Script::new(cx, &engine, jobs.clone(), format, UntilEnd::No);
     let statements = script.session.parse(text, file)?;

@@ -49,7 +49,7 @@ pub(crate) fn shell(cx: &Context, runtime: &Runtime) -> Result<()> {
             run::text(cx, &text, Some("stdin"), OutputFormat::Table).await
         });
     }
-    let engine = runtime.block_on(cx.until_signal(cx.engine()))?;
+    let engine = runtime.block_on(cx.until_signal(cx.sql_engine()))?;
     let mut script = Script::new(cx, &engine, Jobs::default(), OutputFormat::Table, UntilEnd::No);
     runtime.block_on(cx.until_signal(script.init()))?;
     let mut shell = Shell { cx, script, out: Output::stdout(), reported: Vec::new() };

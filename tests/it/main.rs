@@ -27,3 +27,4 @@ mod score;
 mod structure;
 mod swap;
 mod terminal;
+mod udfs;
