@@ -54,7 +54,15 @@ fn rows(place: &Place, sql: &str) -> Vec<Value> {
     ended.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
+/// Builds what is at `path`, if it can be built, so that no process of a test waits for cargo: the first build on a machine takes minutes.
+fn warm(path: &Path) {
+    static ONE: Mutex<()> = Mutex::new(());
+    let _one = ONE.lock();
+    let _ = vatic::udf::build(path, false);
+}
+
 fn create(name: &str, path: &Path) -> String {
+    warm(path);
     format!("CREATE FUNCTION {name} FROM '{}'; ", path.display())
 }
 
@@ -464,12 +472,12 @@ fn a_library_of_another_interface_is_refused() {
 #[test]
 fn a_folder_of_functions_is_loaded_when_asked_and_never_else() {
     let place = Place::new();
-    place.file("fs/picky.rs", PICKY);
+    warm(&place.file("fs/picky.rs", PICKY));
     let sql = ["sql", "--format", "json", "SELECT picky(4, 'x') AS x"];
     assert!(vatic(&place, &sql).err.contains("no function \"picky\""));
     let ended = vatic(&place, &[&sql[..], &["--udfs", "fs"]].concat());
     assert_eq!((ended.code, ended.out.as_str()), (0, "{\"x\":8}\n"), "{}", ended.err);
-    place.file("fs/second.rs", PICKY);
+    warm(&place.file("fs/second.rs", PICKY));
     let ended = vatic(&place, &[&sql[..], &["--udfs", "fs"]].concat());
     assert!(ended.code == 1 && ended.err.contains("two functions are called \"picky\": "), "{ended:#?}");
     assert!(ended.err.contains("picky.rs") && ended.err.contains("second.rs"), "{}", ended.err);
@@ -488,6 +496,7 @@ fn the_command_line_builds_checks_and_begins_functions() {
         let made = crate::harness::Running::spawn(command(&place, &args).current_dir(&inside)).end();
         assert_eq!(made.code, 0, "{made:#?}");
         let path = format!("{folder}/f");
+        warm(&place.path(&path));
         let built = vatic(&place, &["udf", "build", &path]);
         assert!(built.code == 0 && built.out.contains(&format!("kind={kind} hash=")), "{built:#?}");
         let expected = match kind {
