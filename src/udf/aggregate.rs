@@ -17,7 +17,7 @@ use datafusion::logical_expr::{Accumulator, AggregateUDF, AggregateUDFImpl, Sign
 use crate::error::{Error, Result};
 
 use super::error::UdfError;
-use super::function::{Bound, OnError};
+use super::function::{Bound, OnError, exactly};
 use super::scalar::Calls;
 use super::signature::Signature;
 
@@ -145,7 +145,7 @@ impl Accumulator for Group {
             if value.data_type() == &argument.data_type {
                 Ok(Arc::clone(value))
             } else {
-                Ok(arrow::compute::cast(value, &argument.data_type)?)
+                exactly(value, &argument.data_type)
             }
         });
         Ok(self.add(&columns.collect::<DfResult<Vec<_>>>()?)?)

@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use arrow::array::{Array, ArrayRef};
-use arrow::compute::cast;
+use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::DataType;
 use datafusion::common::Result as DfResult;
 use datafusion::logical_expr::ColumnarValue;
@@ -219,11 +219,12 @@ impl Bound {
         });
         types.collect()
     }
-    /// Columns of exactly the declared types: anything else would abort the process in the library.
+    /// Columns of exactly the declared types: anything else would abort the process in the library. A value that does not fit is an
+    /// error, never NULL.
     pub(super) fn columns(signature: &Signature, args: &[ColumnarValue], rows: usize) -> DfResult<Vec<ArrayRef>> {
         let columns = args.iter().zip(&signature.arguments).map(|(arg, argument)| {
             let array = arg.to_array(rows)?;
-            if array.data_type() == &argument.data_type { Ok(array) } else { Ok(cast(&array, &argument.data_type)?) }
+            if array.data_type() == &argument.data_type { Ok(array) } else { exactly(&array, &argument.data_type) }
         });
         columns.collect()
     }
@@ -251,6 +252,12 @@ impl Bound {
         let text = format!("function \"{name}\" {why}, called with {}", values.join(", "));
         Error::data(text.clone()).source(FunctionFailure { function: name.clone(), reason: text })
     }
+}
+
+/// `array` cast to `data_type`.
+pub(super) fn exactly(array: &ArrayRef, data_type: &DataType) -> DfResult<ArrayRef> {
+    let strict = CastOptions { safe: false, ..CastOptions::default() };
+    Ok(cast_with_options(array, data_type, &strict)?)
 }
 
 /// Whether a value of type `from` is passed as a `to` without a CAST in the query: numbers, texts, bytes and times among themselves.

@@ -52,7 +52,9 @@ impl std::hash::Hash for Lookup {
 
 impl Lookup {
     pub fn udf(bound: Arc<Bound>, signature: Signature) -> ScalarUDF {
-        let accepted = Accepted::user_defined(Volatility::Volatile);
+        // DataFusion's wrapper does not ask for coercions: anything is accepted here, checked with the result's field, and cast
+        // before it is sent.
+        let accepted = Accepted::variadic_any(Volatility::Volatile);
         AsyncScalarUDF::new(Arc::new(Self { bound, signature, accepted })).into_scalar_udf()
     }
 }
@@ -69,9 +71,6 @@ impl ScalarUDFImpl for Lookup {
     }
     fn return_field_from_args(&self, args: ReturnFieldArgs<'_>) -> DfResult<FieldRef> {
         checked(&self.bound, &self.signature, args)
-    }
-    fn coerce_types(&self, types: &[DataType]) -> DfResult<Vec<DataType>> {
-        Ok(Bound::coerced(&self.signature, types))
     }
     fn invoke_with_args(&self, _: ScalarFunctionArgs) -> DfResult<ColumnarValue> {
         internal_err!("{}() is async and was called as if it were not", self.name())

@@ -448,7 +448,7 @@ fn small_mistakes_are_named() {
         (
             "SHOW TABLES x",
             "unknown setting \"TABLES\"",
-            "Known settings: job.name, delivery, memory.budget, epoch.max_rows, models.topic, score.missing, score.on_error.",
+            "Known settings: job.name, delivery, memory.budget, epoch.max_rows, models.topic, score.missing, score.on_error, udf.on_error, udf.group_rows.",
             "TABLES",
         ),
     ]);
