@@ -136,7 +136,7 @@ fn what_is_wrong_with_a_function_or_a_call_is_said() {
         (create("score", &haversine), "function \"score\" is built in", "Choose another name"),
         (format!("{one} DROP FUNCTION haversine; SELECT haversine(1, 2, 3, 4)"), "no function \"haversine\"", ""),
         ("DROP FUNCTION nothing".into(), "no function \"nothing\"", ""),
-        ("CREATE FUNCTION f FROM 'nowhere'".into(), "cannot read function file \"nowhere\"", "Name a .rs file"),
+        ("CREATE FUNCTION f FROM 'nowhere'".into(), "cannot read function file \"./nowhere\"", "Name a .rs file"),
         ("CREATE FUNCTION f FROM 7".into(), "expected a path in single quotes", ""),
     ] {
         let (code, said) = error(&place, &sql);
