@@ -58,9 +58,8 @@ pub fn build(path: &Path, anew: bool) -> Result<Built, UdfError> {
         }
         stale = format!(": library \"{}\" is older than its source", library.display());
     }
-    let note = cache_dir().join("sources").join(&source.fingerprint);
     if !anew
-        && let Ok(hash) = std::fs::read_to_string(&note)
+        && let Ok(hash) = std::fs::read_to_string(note(&source))
         && let library = library_path(&source, &hash)
         && library.is_file()
     {
@@ -69,7 +68,7 @@ pub fn build(path: &Path, anew: bool) -> Result<Built, UdfError> {
     let bytes = compile(&source, &stale)?;
     // Cargo may have written a lock file, which is part of the source from now on.
     let built = keep(Source::find(path)?, &bytes)?;
-    write(&cache_dir().join("sources").join(&built.source.fingerprint), built.hash.as_bytes())?;
+    write(&note(&built.source), built.hash.as_bytes())?;
     Ok(built)
 }
 
@@ -100,6 +99,11 @@ pub fn sources_in(dir: &Path) -> Result<Vec<PathBuf>, UdfError> {
     }
     paths.sort();
     Ok(paths)
+}
+
+/// The file that says which library was built from a source, by this vatic: the shim may be another in the next.
+fn note(source: &Source) -> PathBuf {
+    cache_dir().join("sources").join(format!("{}-{}", source.fingerprint, env!("CARGO_PKG_VERSION")))
 }
 
 fn library_path(source: &Source, hash: &str) -> PathBuf {

@@ -254,7 +254,8 @@ impl Column {
         let buffer = |index: usize, bytes: usize| -> Result<Buffer, String> {
             let pointer = NonNull::new(pointers.get(index).copied().unwrap_or(null()).cast::<u8>().cast_mut());
             match pointer {
-                _ if bytes == 0 => Ok(Buffer::from_vec(Vec::<u8>::new())),
+                // Of values that may be of any type, which wants its alignment even where there is nothing.
+                _ if bytes == 0 => Ok(Buffer::from_vec(Vec::<u64>::new())),
                 // SAFETY: the interface promises so many bytes there, for as long as the column is not released.
                 Some(pointer) => Ok(unsafe { Buffer::from_custom_allocation(pointer, bytes, Arc::clone(&owner) as _) }),
                 None => Err("a column without values".to_owned()),
