@@ -17,6 +17,8 @@ pub mod connector;
 
 pub mod stream;
 
+pub mod udf;
+
 pub mod sql;
 
 pub mod engine;

@@ -68,6 +68,9 @@ pub struct Global {
     /// Statements to run first, in every session.
     #[arg(long, global = true, value_name = "FILE")]
     pub init: Option<PathBuf>,
+    /// Load the functions in this folder (crates and .rs files written for Arroyo) into every session.
+    #[arg(long, global = true, value_name = "DIR")]
+    pub udfs: Option<PathBuf>,
     /// Say nothing but results, errors and warnings of what happened: no notices, no advice on statements.
     #[arg(short, long, global = true)]
     pub quiet: bool,
@@ -151,6 +154,9 @@ pub enum Command {
     /// List, create, describe and delete topics.
     #[command(subcommand)]
     Topic(TopicCommand),
+    /// Build, check and begin functions of your own, written as for Arroyo.
+    #[command(subcommand)]
+    Udf(UdfCommand),
     /// Watch SQL score a stream while a better model goes live in it; takes some ten seconds.
     #[command(after_help = DEMO_EXAMPLES)]
     Demo(DemoArgs),
@@ -473,6 +479,34 @@ pub enum TopicCommand {
     Delete {
         /// Its name.
         topic: String,
+    },
+}
+
+/// `vatic udf ...`.
+#[derive(Debug, Subcommand)]
+pub enum UdfCommand {
+    /// Compile a function with cargo, load it, and print its signature and its library.
+    #[command(after_help = "Example:\n  vatic udf build udfs/haversine")]
+    Build {
+        /// A .rs file, a crate's folder, or a library beside its source.
+        path: PathBuf,
+    },
+    /// Compile a function as far as errors need it, and print its signature; nothing is loaded.
+    Check {
+        /// A .rs file, a crate's folder, or a library beside its source.
+        path: PathBuf,
+    },
+    /// Write a crate to begin with into the folder NAME.
+    #[command(after_help = "Example:\n  vatic udf new distance && vatic udf build distance")]
+    New {
+        /// The function's name.
+        name: String,
+        /// An async function, called with many rows at once.
+        #[arg(long = "async", conflicts_with = "aggregate")]
+        asynchronous: bool,
+        /// An aggregate, called with the rows of a group.
+        #[arg(long)]
+        aggregate: bool,
     },
 }
 

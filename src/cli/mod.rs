@@ -1,5 +1,5 @@
 //! The command line: `vatic run`, `sql`, `shell`, `publish`, `score`, `inspect`, `produce`, `consume`, `topic`, `demo`,
-//! `bench`, `completions`, `man`.
+//! `udf`, `bench`, `completions`, `man`.
 //!
 //! ```text
 //! args ─► Context (engine's config, ui, signals) ─► one module per subcommand ─► Result ─► exit code
@@ -30,6 +30,7 @@ mod shell;
 mod signals;
 mod status;
 mod topic;
+mod udf;
 mod ui;
 mod usage;
 
@@ -65,12 +66,23 @@ pub(crate) struct Context {
     signals: Signals,
     /// Statements to run first in every session.
     init: Option<PathBuf>,
+    /// The folder of functions to load.
+    udfs: Option<PathBuf>,
 }
 
 impl Context {
     /// Opens the engine on the broker that was asked for.
     pub(crate) async fn engine(&self) -> Result<Arc<Engine>> {
         Engine::open(self.config.clone(), self.ui.notices()).await
+    }
+
+    /// The engine with the functions of `--udfs`, for whoever executes SQL.
+    pub(crate) async fn sql_engine(&self) -> Result<Arc<Engine>> {
+        let engine = self.engine().await?;
+        if let Some(dir) = &self.udfs {
+            engine.load_functions(dir).await?;
+        }
+        Ok(engine)
     }
 
     /// Makes models of files, tried in a child process first.
@@ -136,6 +148,7 @@ fn start(cli: Cli, ui: &Arc<Ui>) -> Result<ExitCode> {
         ui: Arc::clone(ui),
         signals: Signals::install()?,
         init: cli.global.init,
+        udfs: cli.global.udfs,
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -175,6 +188,7 @@ fn dispatch(cx: &Context, runtime: &Runtime, command: Command) -> Result<()> {
                 error = output::reader_left() => Err(error),
             }
         })),
+        Command::Udf(command) => runtime.block_on(cx.until_signal(udf::udf(command))),
         Command::Topic(command) => runtime.block_on(cx.until_signal(topic::topic(cx, command))),
         Command::Demo(args) => runtime.block_on(demo::demo(cx, &args)),
         Command::Bench(args) => runtime.block_on(bench::bench(cx, &args)),

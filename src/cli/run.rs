@@ -28,7 +28,7 @@ pub(crate) async fn run(cx: &Context, args: &RunArgs) -> Result<()> {
         files.push((path, read_text(path).await?, path.display().to_string()));
     }
     check_used(cx, &params, files.iter().map(|(_, text, name)| (text.as_str(), Some(name.as_str())))).await?;
-    let engine = cx.until_signal(cx.engine()).await?;
+    let engine = cx.until_signal(cx.sql_engine()).await?;
     let jobs = Jobs::default();
     let mut scripts = Vec::with_capacity(args.files.len());
     for (path, text, name) in &files {
@@ -71,7 +71,7 @@ pub(crate) async fn sql(cx: &Context, args: &SqlArgs) -> Result<()> {
 }
 
 async fn execute(cx: &Context, text: &str, file: Option<&str>, format: OutputFormat, params: Params) -> Result<()> {
-    let engine = cx.until_signal(cx.engine()).await?;
+    let engine = cx.until_signal(cx.sql_engine()).await?;
     let jobs = Jobs::default();
     let mut script = Script::new(cx, &engine, jobs.clone(), format, UntilEnd::No);
     script.session.set_params(params);

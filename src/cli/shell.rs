@@ -59,7 +59,7 @@ pub(crate) fn shell(cx: &Context, runtime: &Runtime) -> Result<()> {
             piped(cx, &text).await
         });
     }
-    let engine = runtime.block_on(cx.until_signal(cx.engine()))?;
+    let engine = runtime.block_on(cx.until_signal(cx.sql_engine()))?;
     let script = Script::new(cx, &engine, Jobs::default(), OutputFormat::Table, UntilEnd::No);
     let mut runner = Runner::new(cx, Arc::clone(&engine), script, true, None);
     runtime.block_on(cx.until_signal(runner.script.init()))?;
@@ -87,7 +87,7 @@ async fn greet(cx: &Context, engine: &Engine, runner: &Runner<'_>) {
 
 /// Executes the script on stdin, which has commands in it.
 async fn piped(cx: &Context, text: &str) -> Result<()> {
-    let engine = cx.until_signal(cx.engine()).await?;
+    let engine = cx.until_signal(cx.sql_engine()).await?;
     let jobs = Jobs::default();
     let script = Script::new(cx, &engine, jobs.clone(), OutputFormat::Table, UntilEnd::No);
     let mut runner = Runner::new(cx, Arc::clone(&engine), script, false, Some(jobs.clone()));

@@ -126,7 +126,7 @@ impl Session {
         if self.writes_dead_letters(&planned) && topics.iter().any(|topic| **topic == *DEAD_LETTERS) {
             let error = Error::user(format!("job \"{name}\" would read what it writes: its own dead letters"));
             return Err(
-                error.hint("Give the table over the dead letters bad_records = 'skip', and SET score.on_error = 'null'.")
+                error.hint("Give the table over the dead letters bad_records = 'skip', and SET score.on_error = 'null' and udf.on_error = 'null'.")
             );
         }
         let settings = self.settings().clone();
@@ -193,7 +193,13 @@ impl Session {
         };
         let driver = blueprint.driver(opened).await?;
         let uses = super::plan::uses(planned.registry.as_ref(), &planned.logical)?;
-        let job = JobSpec { name: name.clone(), inputs: topics, output: Arc::clone(&table.rows.topic), metrics };
+        let job = JobSpec {
+            name: name.clone(),
+            inputs: topics,
+            output: Arc::clone(&table.rows.topic),
+            functions: planned.functions,
+            metrics,
+        };
         let (registry, names) = (planned.registry, if wait { planned.called.literal } else { BTreeSet::new() });
         let ready = move |status: watch::Sender<JobStatus>| -> super::job::Ready {
             Box::pin(async move {
@@ -254,18 +260,27 @@ impl Session {
 
     fn writes_dead_letters(&self, planned: &Planned) -> bool {
         let scores = planned.registry.is_some() && self.settings().score_on_error == OnError::DeadLetter;
-        scores || planned.tables.iter().any(|t| t.rows.bad_records == BadRecords::DeadLetter)
+        let calls = !planned.functions.is_empty() && self.settings().udf_on_error == OnError::DeadLetter;
+        scores || calls || planned.tables.iter().any(|t| t.rows.bad_records == BadRecords::DeadLetter)
     }
 
     /// What becomes of records at fault; the dead-letter topic is there from the job's start.
     async fn policy(&self, name: &str, planned: &Planned) -> Result<Policy> {
-        let score_errors = match self.settings().score_on_error {
+        let on_error = |setting: OnError| match setting {
             OnError::Fail => BadRecords::Fail,
             OnError::DeadLetter | OnError::Null => BadRecords::DeadLetter,
         };
+        let (score_errors, function_errors) =
+            (on_error(self.settings().score_on_error), on_error(self.settings().udf_on_error));
         let needed = self.writes_dead_letters(planned);
         let largest_letter = if needed { ensure_dead_letters(self.engine().broker()).await?.max_message_bytes() } else { 0 };
-        Ok(Policy { job: name.into(), dead_letters: needed.then(|| DEAD_LETTERS.into()), largest_letter, score_errors })
+        Ok(Policy {
+            job: name.into(),
+            dead_letters: needed.then(|| DEAD_LETTERS.into()),
+            largest_letter,
+            score_errors,
+            function_errors,
+        })
     }
 }
 

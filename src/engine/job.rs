@@ -13,6 +13,7 @@ use crate::error::{Error, Result};
 use crate::metrics::{JobCounts, JobMetrics};
 use crate::model::UseGuard;
 use crate::stream::driver::{Driver, End, EpochReport, Observer};
+use crate::udf::Function;
 
 use super::blueprint::Blueprint;
 use super::lookout;
@@ -61,6 +62,8 @@ pub struct Job {
     pub inputs: Vec<Arc<str>>,
     /// The topic it writes.
     pub output: Arc<str>,
+    /// The functions of the user's own that it calls.
+    functions: Vec<Arc<Function>>,
     metrics: Arc<JobMetrics>,
     started: Instant,
     status: watch::Receiver<JobStatus>,
@@ -89,6 +92,11 @@ impl Job {
     #[must_use]
     pub fn metrics(&self) -> JobCounts {
         self.metrics.counts()
+    }
+    /// Whether it calls `function`.
+    #[must_use]
+    pub fn calls(&self, function: &Arc<Function>) -> bool {
+        self.functions.iter().any(|own| Arc::ptr_eq(own, function))
     }
     /// When it was started in this process.
     #[must_use]
@@ -126,6 +134,8 @@ pub struct JobSpec {
     pub inputs: Vec<Arc<str>>,
     /// The topic it writes.
     pub output: Arc<str>,
+    /// The functions of the user's own that it calls.
+    pub functions: Vec<Arc<Function>>,
     /// Its counters, shared with the driver.
     pub metrics: Arc<JobMetrics>,
 }
@@ -219,6 +229,7 @@ pub fn start(
         name: spec.name,
         inputs: spec.inputs,
         output: spec.output,
+        functions: spec.functions,
         metrics: spec.metrics,
         started: Instant::now(),
         status: status_seen,

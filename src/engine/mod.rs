@@ -9,6 +9,7 @@
 mod blueprint;
 mod copy;
 mod explain;
+mod functions;
 mod insert;
 pub mod job;
 mod leased;
@@ -70,6 +71,8 @@ pub struct Engine {
     notices: Notices,
     sandbox: Option<Sandbox>,
     models: Mutex<BTreeMap<String, Arc<Models>>>,
+    /// What every session begins with.
+    functions: std::sync::Mutex<functions::Functions>,
 }
 
 impl Engine {
@@ -79,13 +82,19 @@ impl Engine {
     /// `Usage` for an address that is none; `External` if the broker cannot be opened.
     pub async fn open(config: EngineConfig, notices: Notices) -> Result<Arc<Self>> {
         let broker = open_broker(&config).await?;
-        Ok(Arc::new(Self { broker, notices, sandbox: config.sandbox, models: Mutex::default() }))
+        Ok(Arc::new(Self {
+            broker,
+            notices,
+            sandbox: config.sandbox,
+            models: Mutex::default(),
+            functions: Default::default(),
+        }))
     }
 
     /// An engine over a broker that is open already, without a sandbox for models.
     #[must_use]
     pub fn over(broker: Arc<dyn Broker>, notices: Notices) -> Arc<Self> {
-        Arc::new(Self { broker, notices, sandbox: None, models: Mutex::default() })
+        Arc::new(Self { broker, notices, sandbox: None, models: Mutex::default(), functions: Default::default() })
     }
 
     /// Where topics live.
@@ -98,6 +107,10 @@ impl Engine {
     #[must_use]
     pub fn notices(&self) -> &Notices {
         &self.notices
+    }
+
+    fn functions_mut(&self) -> std::sync::MutexGuard<'_, functions::Functions> {
+        self.functions.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     /// A session with no tables.

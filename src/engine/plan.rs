@@ -35,6 +35,7 @@ use crate::stream::epoch_context::{EpochCell, EpochContext};
 use crate::stream::operators::score::{Missing, Notices as ScoreNotices, OnError, ScoreConfig};
 use crate::stream::scan::{LeftOut, lock};
 use crate::time;
+use crate::udf::Function;
 
 use super::insert::wait_for;
 use super::session::Session;
@@ -73,6 +74,8 @@ pub struct Planned {
     pub registry: Option<Arc<Registry>>,
     /// The models it calls.
     pub called: ModelsCalled,
+    /// The functions of the user's own that it calls.
+    pub functions: Vec<Arc<Function>>,
 }
 
 /// A query before its physical plan: what a sink may still wrap.
@@ -88,6 +91,7 @@ pub struct Draft {
     left_out: Vec<Arc<LeftOut>>,
     mode: Mode,
     reads_models: bool,
+    functions: Vec<Arc<Function>>,
 }
 
 impl Draft {
@@ -166,6 +170,7 @@ impl Session {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let state = session_state(&scoring, mode != Mode::Answer, cores);
         let context = SessionContext::new_with_state(state.clone());
+        let functions = self.bind_functions(&context, &scoring.cell, &resolved.text);
         let leaves: Leaves = Arc::new(Mutex::default());
         let (mut used, mut left_out) = (Vec::new(), Vec::new());
         for (name, table) in &resolved.tables {
@@ -193,7 +198,7 @@ impl Session {
         let logical = TypeCoercion::new().analyze(logical, context.state().config_options())?;
         let names = resolved.output_names(&logical);
         let reads_models = resolved.models;
-        Ok(Draft { state: context.state(), scoring, logical, names, leaves, used, left_out, mode, reads_models })
+        Ok(Draft { state: context.state(), scoring, logical, names, leaves, used, left_out, mode, reads_models, functions })
     }
 
     /// Makes the models ready that a draft calls, and plans it to the end.
@@ -253,6 +258,7 @@ impl Session {
             left_out: draft.left_out,
             registry,
             called,
+            functions: draft.functions,
         })
     }
 
@@ -345,7 +351,7 @@ pub fn doubled(names: &[String]) -> Option<&String> {
 }
 
 /// Whether `text`, a query as printed, may call `function`.
-fn calls(text: &str, function: &str) -> bool {
+pub(super) fn calls(text: &str, function: &str) -> bool {
     let text = text.to_lowercase();
     let ends_word = |before: &str| !before.ends_with(|c: char| c.is_alphanumeric() || c == '_');
     text.match_indices(function).any(|(at, _)| {

@@ -151,7 +151,8 @@ impl Session {
         let (_, limit, pending_bytes) = share_budget(settings.memory_budget, settings.epoch_max_rows);
         let context: Arc<TaskContext> = planned.state.task_ctx();
         let score_errors = if settings.score_on_error == OnError::Fail { BadRecords::Fail } else { BadRecords::Skip };
-        let policy = Policy { job: "".into(), dead_letters: None, largest_letter: 0, score_errors };
+        let function_errors = if settings.udf_on_error == OnError::Fail { BadRecords::Fail } else { BadRecords::Skip };
+        let policy = Policy { job: "".into(), dead_letters: None, largest_letter: 0, score_errors, function_errors };
         let lanes = lanes(count, &planned.physical, &planned.leaves, &context, None, &policy)?;
         let (follower, rows) = mpsc::channel(16);
         let (stop, stopped) = watch::channel(false);

@@ -12,6 +12,7 @@ use sqlparser::ast;
 use crate::error::{Error, Result, did_you_mean};
 use crate::sql::{ObjectKind, Params, Parsed, Settings, Statement};
 
+use super::functions::Functions;
 use super::job::{EpochHook, Job};
 use super::query::Rows;
 use super::run::group_of;
@@ -56,6 +57,7 @@ pub struct Session {
     settings: Settings,
     pub(super) tables: BTreeMap<String, Arc<Table>>,
     pub(super) views: BTreeMap<String, View>,
+    pub(super) functions: Functions,
     pub(super) jobs: Vec<Arc<Job>>,
     pub(super) base: PathBuf,
     pub(super) stem: Option<String>,
@@ -70,8 +72,10 @@ pub struct Session {
 
 impl Session {
     pub(super) fn new(engine: Arc<Engine>) -> Self {
+        let functions = engine.functions_mut().clone();
         Self {
             engine,
+            functions,
             settings: Settings::default(),
             tables: BTreeMap::new(),
             views: BTreeMap::new(),
@@ -175,6 +179,9 @@ impl Session {
                 self.replace(&name.to_lowercase(), |session, key| drop(session.views.insert(key, view)));
                 Ok(done("CREATE VIEW"))
             }
+            Statement::CreateFunction { name, path, if_not_exists, or_replace } => {
+                self.create_function(name, path, *if_not_exists, *or_replace).await
+            }
             Statement::Drop { kind, name, if_exists } => self.drop_object(*kind, &name.text, *if_exists),
             Statement::Show(show) => self.show(show).await.map(Outcome::Rows),
             Statement::Describe(name) => self.describe(&name.text).await.map(Outcome::Rows),
@@ -253,8 +260,14 @@ impl Session {
             ObjectKind::View => {
                 ("view", self.views.contains_key(&key), self.views.values().map(|v| v.name.clone()).collect())
             }
+            ObjectKind::Function => {
+                ("function", self.functions.contains_key(&key), self.functions.keys().cloned().collect())
+            }
         };
-        if there {
+        if there && kind == ObjectKind::Function {
+            // A query that runs keeps what it calls.
+            self.functions.remove(&key);
+        } else if there {
             self.check_unused(&key, name)?;
             self.replace(&key, |_, _| ());
         } else if let Some(error) = self.other_kind(&key, name, kind) {
@@ -266,7 +279,7 @@ impl Session {
                 None => error,
             });
         }
-        Ok(done(if kind == ObjectKind::Table { "DROP TABLE" } else { "DROP VIEW" }))
+        Ok(done(&format!("DROP {}", what.to_uppercase())))
     }
 
     /// The error of a DROP that names the wrong kind of thing.
@@ -278,7 +291,7 @@ impl Session {
             ObjectKind::View if self.tables.contains_key(key) => {
                 Some(Error::user(format!("\"{name}\" is a table")).hint(format!("Write DROP TABLE {name};")))
             }
-            _ if key == "models" => Some(
+            _ if key == "models" && kind != ObjectKind::Function => Some(
                 Error::user("table \"models\" exists in every session").hint("Leave it: it is read from the model topic."),
             ),
             _ => None,

@@ -39,7 +39,7 @@ fn some(text: impl Into<String>) -> Option<String> {
     Some(text.into())
 }
 
-/// The functions there are, ours first, then DataFusion's by name.
+/// The functions that are built in, ours first, then DataFusion's by name.
 fn functions() -> Vec<Vec<Option<String>>> {
     let ours = FUNCTIONS.iter().map(|f| vec![some(f.name), some(f.signature), some(f.doc)]);
     let mut others: Vec<Vec<Option<String>>> = Vec::new();
@@ -103,7 +103,16 @@ impl Session {
                 });
                 texts(&names, rows.collect())
             }
-            Show::Functions => texts(&["name", "signature", "description"], functions()),
+            Show::Functions => {
+                let names =
+                    ["name", "signature", "description", "kind", "path", "hash", "calls", "rows", "errors", "time_us"];
+                let mut rows = self.own_functions();
+                rows.extend(functions().into_iter().map(|mut row| {
+                    row.push(some("built in"));
+                    row
+                }));
+                texts(&names, rows)
+            }
             Show::Formats => {
                 let rows = FORMATS.iter().map(|f| {
                     let options: Vec<&str> = f.options().iter().map(|o| o.name).collect();

@@ -120,12 +120,14 @@ pub enum Reason {
     TooLarge,
     /// It is behind the watermark.
     Late,
+    /// A function of the user's own failed on it.
+    Udf,
 }
 
 impl Reason {
     /// All reasons, in the order of the discriminants.
-    pub const ALL: [Reason; 6] =
-        [Reason::Decode, Reason::Null, Reason::Expression, Reason::Score, Reason::TooLarge, Reason::Late];
+    pub const ALL: [Reason; 7] =
+        [Reason::Decode, Reason::Null, Reason::Expression, Reason::Score, Reason::TooLarge, Reason::Late, Reason::Udf];
 
     /// The word for it in headers and metrics.
     #[must_use]
@@ -137,6 +139,7 @@ impl Reason {
             Reason::Score => "score",
             Reason::TooLarge => "too_large",
             Reason::Late => "late",
+            Reason::Udf => "udf",
         }
     }
 }

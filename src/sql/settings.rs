@@ -26,6 +26,8 @@ pub const SETTINGS: &[OptionSpec] = &[
         "What a model without a version means; by default a job waits, EMIT CHANGES gives NULL, SELECT fails.",
     ),
     spec("score.on_error", "dead_letter, null, fail", "dead_letter", "What becomes of a row that its model cannot score."),
+    spec("udf.on_error", "dead_letter, null, fail", "dead_letter", "What becomes of a row that a CREATE FUNCTION fails on."),
+    spec("udf.group_rows", "a number", "1000000", "How many rows of a group an aggregate of CREATE FUNCTION may keep."),
 ];
 
 const fn spec(name: &'static str, values: &'static str, default: &'static str, doc: &'static str) -> OptionSpec {
@@ -43,7 +45,7 @@ pub enum Missing {
     Error,
 }
 
-/// What becomes of a row that its model cannot score.
+/// What becomes of a row that its model cannot score, or a function of the user's own fails on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum OnError {
     /// Its record goes to the dead-letter topic.
@@ -72,6 +74,10 @@ pub struct Settings {
     pub score_missing: Option<Missing>,
     /// What becomes of a row that its model cannot score.
     pub score_on_error: OnError,
+    /// What becomes of a row that a function of the user's own fails on.
+    pub udf_on_error: OnError,
+    /// How many rows of a group an aggregate of the user's own may keep.
+    pub udf_group_rows: usize,
     /// The values that were set, as text.
     given: Options,
 }
@@ -86,6 +92,8 @@ impl Default for Settings {
             models_topic: "models".to_owned(),
             score_missing: None,
             score_on_error: OnError::DeadLetter,
+            udf_on_error: OnError::DeadLetter,
+            udf_group_rows: 1_000_000,
             given: Options::default(),
         }
     }
@@ -151,13 +159,11 @@ impl Settings {
                     _ => return Err(wrong()),
                 });
             }
-            "score.on_error" => {
-                self.score_on_error = match value.to_ascii_lowercase().as_str() {
-                    "dead_letter" => OnError::DeadLetter,
-                    "null" => OnError::Null,
-                    "fail" => OnError::Fail,
-                    _ => return Err(wrong()),
-                }
+            "score.on_error" => self.score_on_error = on_error(value).ok_or_else(wrong)?,
+            "udf.on_error" => self.udf_on_error = on_error(value).ok_or_else(wrong)?,
+            "udf.group_rows" => {
+                let rows = value.replace('_', "").parse::<usize>().ok().filter(|rows| *rows > 0);
+                self.udf_group_rows = rows.ok_or_else(wrong)?;
             }
             other => return Err(Error::internal(format!("setting \"{other}\" is listed and not known"))),
         }
@@ -195,6 +201,15 @@ impl Settings {
     /// Every setting with its value as text, in the order of [`SETTINGS`].
     pub fn all(&self) -> impl Iterator<Item = (&'static OptionSpec, &str)> {
         SETTINGS.iter().map(|spec| (spec, self.given.or(spec.name, spec.default)))
+    }
+}
+
+fn on_error(value: &str) -> Option<OnError> {
+    match value.to_ascii_lowercase().as_str() {
+        "dead_letter" => Some(OnError::DeadLetter),
+        "null" => Some(OnError::Null),
+        "fail" => Some(OnError::Fail),
+        _ => None,
     }
 }
 

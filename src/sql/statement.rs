@@ -67,7 +67,18 @@ pub enum Statement {
         /// The query's text.
         text: String,
     },
-    /// `DROP TABLE name`, `DROP VIEW name`: forgets it; a topic is never deleted.
+    /// `CREATE FUNCTION name FROM 'path'`: a function written for Arroyo.
+    CreateFunction {
+        /// Its name as typed.
+        name: String,
+        /// A .rs file, a crate's folder, or a library beside its source.
+        path: String,
+        /// Do nothing if there is one of this name.
+        if_not_exists: bool,
+        /// Take the place of one of this name, in running jobs, too.
+        or_replace: bool,
+    },
+    /// `DROP TABLE name`, `DROP VIEW name`, `DROP FUNCTION name`: forgets it; a topic is never deleted.
     Drop {
         /// What is dropped.
         kind: ObjectKind,
@@ -136,6 +147,8 @@ pub enum ObjectKind {
     Table,
     /// A view.
     View,
+    /// A function of the user's own.
+    Function,
 }
 
 /// What `SHOW` shows.

@@ -19,6 +19,7 @@ use crate::config::Options;
 use crate::connector::{Chunk, Output, Partition, Rows};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::{Reason, Records, RecordsBuilder, format};
+use crate::stream::fault::is_function_failure;
 use crate::stream::operators::score::is_score_failure;
 use crate::stream::scan::{EpochInput, offset_of};
 use crate::stream::table::{BadRecords, bad_record_error, place};
@@ -46,6 +47,8 @@ pub struct Policy {
     pub largest_letter: usize,
     /// What is done where a scorer fails.
     pub score_errors: BadRecords,
+    /// What is done where a function of the user's own fails.
+    pub function_errors: BadRecords,
 }
 
 /// What an epoch of one lane gives.
@@ -156,7 +159,11 @@ impl Lane {
         for chunk in chunks.iter().filter(|c| !c.rows.is_empty()) {
             let Some(input) = self.inputs.get(chunk.input) else { continue };
             let table = input.table();
-            let policy = if fault.reason == Reason::Score { self.policy.score_errors } else { table.bad_records };
+            let policy = match fault.reason {
+                Reason::Score => self.policy.score_errors,
+                Reason::Udf => self.policy.function_errors,
+                _ => table.bad_records,
+            };
             let fault = Fault { reason: fault.reason, error: &fault.error.chain(), policy };
             letters.add(&table.topic, chunk.partition, &chunk.rows, 0, &fault, done, now)?;
         }
@@ -176,7 +183,11 @@ async fn execute(plan: Arc<dyn ExecutionPlan>, context: Arc<TaskContext>) -> Res
 }
 
 fn row_error(error: DataFusionError) -> RowError {
-    let reason = if is_score_failure(&error) { Reason::Score } else { Reason::Expression };
+    let reason = match &error {
+        error if is_score_failure(error) => Reason::Score,
+        error if is_function_failure(error) => Reason::Udf,
+        _ => Reason::Expression,
+    };
     // What libraries throw through DataFusion (a pattern that is no regular expression) is about the values they were given.
     let foreign = matches!(error.find_root(), DataFusionError::External(inner) if !inner.is::<Error>());
     let error = Error::from(error);

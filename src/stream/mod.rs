@@ -9,6 +9,7 @@
 
 pub mod driver;
 pub mod epoch_context;
+pub mod fault;
 pub mod lane;
 pub mod operators;
 pub mod progress;

@@ -30,3 +30,4 @@ mod shell;
 mod structure;
 mod swap;
 mod terminal;
+mod udfs;

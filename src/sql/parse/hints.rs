@@ -38,7 +38,6 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("CREATE SOURCE", "Write CREATE TABLE ... WITH (topic = '...')."),
     ("CREATE SINK", "Write CREATE TABLE ... WITH (topic = '...') AS SELECT ...."),
     ("CREATE MODEL", "Publish it with \"vatic publish NAME FILE\"."),
-    ("CREATE FUNCTION", "Use the functions that SHOW FUNCTIONS lists."),
     ("CREATE TOPIC", "Write \"vatic topic create NAME\", or let a job create it."),
     ("CREATE CATALOG", "There are no catalogs: choose where topics live with --broker."),
     ("DROP TOPIC", "Write \"vatic topic delete NAME\"."),

@@ -167,13 +167,15 @@ fn statement(c: &mut Cursor, words: &[TokenWithSpan]) -> Result<Statement> {
         drop_object(c, ObjectKind::Table)
     } else if c.take(&["DROP", "VIEW"]) {
         drop_object(c, ObjectKind::View)
+    } else if c.take(&["DROP", "FUNCTION"]) {
+        drop_object(c, ObjectKind::Function)
     } else if c.sees(0, "DROP") {
         let error = hints::unknown_statement(words);
         if error.message().starts_with("vatic has no") {
             return Err(error.at(c.here()));
         }
         c.skip(1);
-        Err(c.expected("TABLE or VIEW"))
+        Err(c.expected("TABLE, VIEW or FUNCTION"))
     } else if c.take(&["SHOW"]) {
         show(c).map(Statement::Show)
     } else if c.take(&["DESCRIBE"]) || c.take(&["DESC"]) {
@@ -294,10 +296,13 @@ fn create(c: &mut Cursor, words: &[TokenWithSpan]) -> Result<Statement> {
         let if_not_exists = c.take(&["IF", "NOT", "EXISTS"]);
         return table::create_table(c, if_not_exists, or_replace);
     }
+    if c.take(&["FUNCTION"]) {
+        return create_function(c, or_replace);
+    }
     if !view {
         let error = hints::unknown_statement(words);
         let known = error.message().starts_with("vatic has no");
-        return Err(if known { error.at(start) } else { c.expected("TABLE or VIEW") });
+        return Err(if known { error.at(start) } else { c.expected("TABLE, VIEW or FUNCTION") });
     }
     c.expect(&["VIEW"])?;
     let if_not_exists = c.take(&["IF", "NOT", "EXISTS"]);
@@ -322,9 +327,21 @@ fn create(c: &mut Cursor, words: &[TokenWithSpan]) -> Result<Statement> {
     Ok(Statement::CreateView { name, columns, if_not_exists, or_replace, query: c.query()?, text })
 }
 
+fn create_function(c: &mut Cursor, or_replace: bool) -> Result<Statement> {
+    let if_not_exists = c.take(&["IF", "NOT", "EXISTS"]);
+    let name = c.name("function")?.text;
+    c.expect(&["FROM"])?;
+    let path = c.string().ok_or_else(|| c.expected("a path in single quotes"))?;
+    Ok(Statement::CreateFunction { name, path, if_not_exists, or_replace })
+}
+
 fn drop_object(c: &mut Cursor, kind: ObjectKind) -> Result<Statement> {
     let if_exists = c.take(&["IF", "EXISTS"]);
-    let name = c.name(if kind == ObjectKind::Table { "table" } else { "view" })?;
+    let name = c.name(match kind {
+        ObjectKind::Table => "table",
+        ObjectKind::View => "view",
+        ObjectKind::Function => "function",
+    })?;
     Ok(Statement::Drop { kind, name, if_exists })
 }
 

@@ -53,7 +53,10 @@ fn a_text_is_split_into_its_statements() {
 #[test]
 fn a_mistake_in_a_later_statement_is_found_first() {
     let (message, _, place) = error("SELECT 1; CREATE TABEL t (a INT)");
-    assert_eq!((message.as_str(), place.as_str()), ("syntax error: expected TABLE or VIEW, found \"TABEL\"", "TABEL"));
+    assert_eq!(
+        (message.as_str(), place.as_str()),
+        ("syntax error: expected TABLE, VIEW or FUNCTION, found \"TABEL\"", "TABEL")
+    );
 }
 
 #[test]
@@ -476,7 +479,7 @@ fn small_mistakes_are_named() {
         (
             "SHOW TABLES x",
             "unknown setting \"TABLES\"",
-            "Known settings: job.name, delivery, memory.budget, epoch.max_rows, models.topic, score.missing, score.on_error.",
+            "Known settings: job.name, delivery, memory.budget, epoch.max_rows, models.topic, score.missing, score.on_error, udf.on_error, udf.group_rows.",
             "TABLES",
         ),
     ]);

@@ -24,6 +24,7 @@ const ALLOWED: &[&str] = &[
     "ScoreExec",       // row by row
     "UnnestExec",      // rows from a row
     "UnionExec",       // both inputs' new rows
+    "async_func",      // row by row; an async function of the user's own
     "CooperativeExec", // yields only
     "EmptyExec",       // never a row
 ];

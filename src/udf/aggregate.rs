@@ -1,0 +1,200 @@
+//! Aggregates.   rows of a group ─► lists, one per argument ─► one call at the end ─► one value
+//!
+//! Arroyo's aggregates see a whole group at once, so its rows are kept: at most `udf.group_rows` of them. The state between partial and
+//! final aggregation is those lists, one column of lists per argument.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray};
+use arrow::compute::concat;
+use arrow::datatypes::{DataType, Field, FieldRef};
+use datafusion::common::utils::SingleRowListArrayBuilder;
+use datafusion::common::{Result as DfResult, ScalarValue, exec_err};
+use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
+use datafusion::logical_expr::utils::format_state_name;
+use datafusion::logical_expr::{Accumulator, AggregateUDF, AggregateUDFImpl, Signature as Accepted, Volatility};
+
+use crate::error::{Error, Result};
+
+use super::error::UdfError;
+use super::function::{Bound, OnError, exactly};
+use super::scalar::Calls;
+use super::signature::Signature;
+
+/// An aggregate in a query.
+#[derive(Debug)]
+pub struct Aggregate {
+    bound: Arc<Bound>,
+    signature: Arc<Signature>,
+    accepted: Accepted,
+}
+
+impl PartialEq for Aggregate {
+    fn eq(&self, other: &Self) -> bool {
+        self.bound == other.bound
+    }
+}
+impl Eq for Aggregate {}
+impl std::hash::Hash for Aggregate {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        self.bound.hash(state);
+    }
+}
+
+impl Aggregate {
+    pub fn udf(bound: Arc<Bound>, signature: Signature) -> AggregateUDF {
+        let accepted = Accepted::user_defined(Volatility::Volatile);
+        AggregateUDF::new_from_impl(Self { bound, signature: Arc::new(signature), accepted })
+    }
+}
+
+impl AggregateUDFImpl for Aggregate {
+    fn name(&self) -> &str {
+        &self.bound.function.name
+    }
+    fn signature(&self) -> &Accepted {
+        &self.accepted
+    }
+    fn return_type(&self, _: &[DataType]) -> DfResult<DataType> {
+        Ok(self.signature.returns.clone())
+    }
+    /// Checks the arguments here and not in `coerce_types`, whose errors DataFusion replaces by its own.
+    fn return_field(&self, fields: &[FieldRef]) -> DfResult<FieldRef> {
+        let types: Vec<DataType> = fields.iter().map(|field| field.data_type().clone()).collect();
+        self.bound.check(&self.signature, &types).map_err(Error::from)?;
+        Ok(Arc::new(Field::new(self.name(), self.signature.returns.clone(), true)))
+    }
+    fn coerce_types(&self, types: &[DataType]) -> DfResult<Vec<DataType>> {
+        Ok(Bound::coerced(&self.signature, types))
+    }
+    fn state_fields(&self, args: StateFieldsArgs) -> DfResult<Vec<FieldRef>> {
+        let fields = self.signature.arguments.iter().enumerate().map(|(index, argument)| {
+            let list = DataType::List(self.signature.list_item(index));
+            Arc::new(Field::new(format_state_name(args.name, &argument.name), list, true))
+        });
+        Ok(fields.collect())
+    }
+    fn accumulator(&self, args: AccumulatorArgs) -> DfResult<Box<dyn Accumulator>> {
+        if args.is_distinct {
+            let error = Error::user(format!("{}() does not take DISTINCT", self.name()));
+            return Err(error
+                .hint("Take the distinct rows in a subquery: SELECT f(a) FROM (SELECT DISTINCT a FROM t).")
+                .into());
+        }
+        Ok(Box::new(Group {
+            bound: Arc::clone(&self.bound),
+            signature: Arc::clone(&self.signature),
+            pieces: vec![Vec::new(); self.signature.arguments.len()],
+            rows: 0,
+            bytes: 0,
+        }))
+    }
+}
+
+/// The rows of one group so far.
+#[derive(Debug)]
+struct Group {
+    bound: Arc<Bound>,
+    signature: Arc<Signature>,
+    /// For each argument its values, in pieces that shrink from first to last.
+    pieces: Vec<Vec<ArrayRef>>,
+    rows: usize,
+    bytes: usize,
+}
+
+impl Group {
+    fn add(&mut self, columns: &[ArrayRef]) -> Result<()> {
+        let rows = columns.first().map_or(0, |column| column.len());
+        if rows == 0 {
+            return Ok(());
+        }
+        self.rows += rows;
+        let limit = self.bound.limits.group_rows;
+        if self.rows > limit {
+            return Err(UdfError::TooManyRows { function: self.bound.function.name.clone(), limit }.into());
+        }
+        for (pieces, column) in self.pieces.iter_mut().zip(columns) {
+            self.bytes += column.to_data().get_slice_memory_size().unwrap_or(0);
+            pieces.push(Arc::clone(column));
+            // A value is copied as often as its piece doubles; and what stays a slice of a large batch is few.
+            while let [.., before, last] = pieces.as_slice()
+                && last.len() >= before.len()
+            {
+                let merged = join(&[Arc::clone(before), Arc::clone(last)])?;
+                pieces.truncate(pieces.len() - 2);
+                pieces.push(merged);
+            }
+        }
+        Ok(())
+    }
+
+    fn columns(&self) -> Result<Vec<ArrayRef>> {
+        self.pieces.iter().map(|pieces| join(pieces)).collect()
+    }
+}
+
+fn join(pieces: &[ArrayRef]) -> Result<ArrayRef> {
+    let pieces: Vec<&dyn Array> = pieces.iter().map(AsRef::as_ref).collect();
+    concat(&pieces).map_err(|e| Error::internal(e.to_string()))
+}
+
+impl Accumulator for Group {
+    fn update_batch(&mut self, values: &[ArrayRef]) -> DfResult<()> {
+        // Exactly the declared types: anything else would abort the process in the library.
+        let columns = values.iter().zip(&self.signature.arguments).map(|(value, argument)| {
+            if value.data_type() == &argument.data_type {
+                Ok(Arc::clone(value))
+            } else {
+                exactly(value, &argument.data_type)
+            }
+        });
+        Ok(self.add(&columns.collect::<DfResult<Vec<_>>>()?)?)
+    }
+    fn merge_batch(&mut self, states: &[ArrayRef]) -> DfResult<()> {
+        let columns = states.iter().map(|state| {
+            let Some(lists) = state.as_list_opt::<i32>() else {
+                return exec_err!("the state of {}() is no list", self.bound.function.name);
+            };
+            let (first, last) = (lists.value_offsets().first(), lists.value_offsets().last());
+            let place = |offset: Option<&i32>| usize::try_from(offset.copied().unwrap_or(0)).unwrap_or(0);
+            Ok(lists.values().slice(place(first), place(last) - place(first)))
+        });
+        Ok(self.add(&columns.collect::<DfResult<Vec<_>>>()?)?)
+    }
+    fn state(&mut self) -> DfResult<Vec<ScalarValue>> {
+        let lists = (0..self.pieces.len()).map(|index| {
+            let item = self.signature.list_item(index);
+            let values = match self.pieces.get(index) {
+                Some(pieces) if !pieces.is_empty() => join(pieces)?,
+                _ => arrow::array::new_empty_array(item.data_type()),
+            };
+            Ok(SingleRowListArrayBuilder::new(values).with_field(&item).build_list_scalar())
+        });
+        lists.collect()
+    }
+    fn evaluate(&mut self) -> DfResult<ScalarValue> {
+        let null = ScalarValue::try_from(&self.signature.returns)?;
+        if self.rows == 0 {
+            return Ok(null); // as SQL's own aggregates over no rows
+        }
+        let version = self.bound.version();
+        let Some(run) = version.library.run else { return exec_err!("library \"{}\" has no __run", version.path.display()) };
+        let (columns, mut results) = (self.columns()?, Vec::new());
+        let calls = Calls { bound: &self.bound, version: &version, run };
+        match calls.once(&columns, 1, 1, &mut results)? {
+            None => results.first().map_or(Ok(null), |result| ScalarValue::try_from_array(result, 0)),
+            Some(why) => {
+                self.bound.function.counters.error();
+                if self.bound.limits.on_error == OnError::Null {
+                    return Ok(null);
+                }
+                let why = format!("{why}; over {} rows, of which the first is", self.rows);
+                let first: Vec<ArrayRef> = columns.iter().map(|column| column.slice(0, 1)).collect();
+                Err(self.bound.failure(&self.signature, &first, &why).into())
+            }
+        }
+    }
+    fn size(&self) -> usize {
+        size_of::<Self>() + self.bytes
+    }
+}
