@@ -18,6 +18,8 @@ mod error;
 mod finish;
 mod forest;
 mod layout;
+#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))] // the kernels for them are x86-64's
+mod masks;
 mod number;
 mod scalar;
 mod simd;
