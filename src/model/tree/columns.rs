@@ -12,7 +12,7 @@
 use std::collections::HashSet;
 
 use super::ensemble::{Precision, Test};
-use super::number::Number;
+use super::number::Value;
 
 /// The columns that the kernels read.
 #[derive(Debug, Clone, PartialEq)]
@@ -61,6 +61,8 @@ impl Members {
     }
 }
 
+/// Rows of which columns are made at a time.
+const PART: usize = 32;
 /// Numbers in a line of the cache.
 const LINE: usize = 16;
 
@@ -213,19 +215,22 @@ impl Columns {
     }
 
     /// Puts rows `start..start + count` of `rows`, of `width` values each, into `block`.
-    pub(super) fn fill<N: Number>(&self, rows: &[N], width: usize, start: usize, count: usize, block: &mut Block) {
-        let shift = block.shift;
+    pub(super) fn fill<N: Value>(&self, rows: &[N], width: usize, start: usize, count: usize, block: &mut Block) {
+        let width = width.max(1);
         let rows = rows.get(start * width..(start + count) * width).unwrap_or_default();
-        for (at, column) in self.columns.iter().enumerate() {
-            let to = &mut block.room[block.start + (at << shift)..][..count];
-            let values = rows.iter().skip(column.feature as usize).step_by(width.max(1));
-            match (&column.points, self.precision) {
-                (None, _) => to.iter_mut().zip(values).for_each(|(to, value)| *to = value.single()),
-                (Some(points), Precision::Single) => {
-                    to.iter_mut().zip(values).for_each(|(to, value)| *to = rank(points, f64::from(value.single())));
-                }
-                (Some(points), Precision::Double) => {
-                    to.iter_mut().zip(values).for_each(|(to, value)| *to = rank(points, value.double()));
+        // A few rows at a time, which stay in the nearest cache while column after column is taken from them.
+        for (part, rows) in rows.chunks(PART * width).enumerate() {
+            for (at, column) in self.columns.iter().enumerate() {
+                let to = &mut block.room[block.start + (at << block.shift) + part * PART..][..rows.len() / width];
+                let values = rows.iter().skip(column.feature as usize).step_by(width);
+                match (&column.points, self.precision) {
+                    (None, _) => to.iter_mut().zip(values).for_each(|(to, value)| *to = value.single()),
+                    (Some(points), Precision::Single) => {
+                        to.iter_mut().zip(values).for_each(|(to, value)| *to = rank(points, f64::from(value.single())));
+                    }
+                    (Some(points), Precision::Double) => {
+                        to.iter_mut().zip(values).for_each(|(to, value)| *to = rank(points, value.double()));
+                    }
                 }
             }
         }

@@ -30,7 +30,7 @@ pub use ensemble::{
 };
 pub use error::TreeError;
 pub use forest::Forest;
-pub use number::Number;
+pub use number::{Number, Value};
 pub use simd::Simd;
 pub(super) use simd::{Vectorized, vectorized};
 
