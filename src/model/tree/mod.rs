@@ -32,7 +32,7 @@ pub use error::TreeError;
 pub use forest::Forest;
 pub use number::{Number, Value};
 pub use simd::Simd;
-pub(super) use simd::{Vectorized, vectorized};
+pub(super) use simd::{Vectorized, products, vectorized};
 
 #[cfg(test)]
 mod tests;

@@ -20,6 +20,7 @@ mod avx512;
 mod masks;
 #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
 mod neon;
+pub mod products;
 mod widest;
 
 use super::columns::Block;
