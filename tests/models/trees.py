@@ -289,14 +289,17 @@ def libraries():
     from onnxmltools import convert_lightgbm, convert_xgboost
     from onnxmltools.convert.common.data_types import FloatTensorType
     from skl2onnx import to_onnx
-    from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris, load_wine
+    from skl2onnx.common import tree_ensemble
+    from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits, load_iris, load_wine
     from sklearn.ensemble import (
         ExtraTreesRegressor,
         GradientBoostingClassifier,
         GradientBoostingRegressor,
+        HistGradientBoostingClassifier,
+        HistGradientBoostingRegressor,
         RandomForestClassifier,
     )
-    from sklearn.tree import DecisionTreeRegressor
+    from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
     iris, wine, cancer, diabetes = load_iris(), load_wine(), load_breast_cancer(), load_diabetes()
     species = iris.target_names[iris.target].astype(str)
@@ -321,8 +324,20 @@ def libraries():
     two = np.column_stack([diabetes.target, diabetes.target**0.5])
     scikit("two_targets", DecisionTreeRegressor(max_depth=5, random_state=1), diabetes.data, two)
     scikit("in_doubles", GradientBoostingClassifier(n_estimators=5, random_state=1), cancer.data, species_of_two, dtype=np.float64)
+    digits = load_digits()
+    scikit("pixels", DecisionTreeClassifier(max_depth=6, random_state=1), digits.data[::4], digits.target[::4], dtype=np.int64)
     gaps = cancer.data.copy()
     gaps[np.random.default_rng(8).random(gaps.shape) < 0.1] = np.nan
+    # skl2onnx 1.20 writes truth values where onnx 1.23 takes only integers.
+    node = tree_ensemble.add_node
+    whole = lambda *given, nodes_missing_value_tracks_true=0, **named: node(
+        *given, nodes_missing_value_tracks_true=int(nodes_missing_value_tracks_true), **named
+    )
+    tree_ensemble.add_node = whole
+    histogram = {"max_iter": 12, "random_state": 1}
+    scikit("histogram", HistGradientBoostingClassifier(**histogram), gaps, cancer.target)
+    scikit("histogram_classes", HistGradientBoostingClassifier(**histogram, max_leaf_nodes=7), wine.data, wine.target)
+    scikit("histogram_value", HistGradientBoostingRegressor(**histogram), diabetes.data, diabetes.target)
 
     def converted(name, convert, model, x):
         x = single(x)

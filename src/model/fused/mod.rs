@@ -24,6 +24,9 @@ const BLOCK: usize = 64;
 /// Rows of a block for the last rows, or for a batch of few.
 const SMALL: usize = 16;
 
+/// Numbers in a line of the cache, where blocks begin: else every load of a whole vector would be one of two lines.
+const LINE: usize = 16;
+
 /// A chain over values: value 0 is the input, and each step makes one, or changes one that nothing else needs.
 #[derive(Debug, Clone, Default)]
 pub struct Chain {
@@ -137,10 +140,11 @@ impl Chain {
         }
         SCRATCH.with_borrow_mut(|scratch| {
             let wanted = self.columns() * BLOCK;
-            if scratch.len() < wanted {
-                scratch.resize(wanted, 0.0);
+            if scratch.len() < wanted + LINE {
+                scratch.resize(wanted + LINE, 0.0);
             }
-            vectorized(Run { chain: self, x, rows, scratch: &mut scratch[..wanted], targets });
+            let start = scratch.as_ptr().align_offset(LINE * size_of::<f32>()).min(LINE);
+            vectorized(Run { chain: self, x, rows, scratch: &mut scratch[start..start + wanted], targets });
         });
     }
 

@@ -41,12 +41,11 @@ impl<T: Copy + PartialEq> Imputer<T> {
     /// Rows of `width` numbers. With as many values as columns each has its own; else the first is for all.
     pub fn run(&self, x: &mut [T], width: usize) {
         let values = if self.values.len() == width { &self.values } else { &self.values[..1] };
-        // Only NaN differs from itself.
-        #[allow(clippy::eq_op)]
-        let replaces_nan = self.missing != self.missing;
+        #[allow(clippy::eq_op)] // of a type that need not have NaN: only NaN differs from itself
+        let is_nan = |x: T| x != x;
+        let replaces_nan = is_nan(self.missing);
         for (x, value) in x.iter_mut().zip(values.iter().cycle()) {
-            #[allow(clippy::eq_op)]
-            if *x == self.missing || (replaces_nan && *x != *x) {
+            if *x == self.missing || (replaces_nan && is_nan(*x)) {
                 *x = *value;
             }
         }

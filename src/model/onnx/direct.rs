@@ -1,20 +1,20 @@
 //! Runs a [`Matched`] graph: Arrow arrays to rows of numbers, through the chain, to Arrow arrays.
 //!
-//! One tensor of FLOAT is read where it lies; several inputs are put together column by column in memory that the thread
-//! keeps. Before a chain is used it has scored the same made-up rows as tract, and with the same result.
+//! One tensor of FLOAT is read where it lies, by trees one of integers too; other inputs are put together in memory that the
+//! thread keeps. Before a chain is used it has scored the same made-up rows as tract, and with the same result.
 
 use std::cell::RefCell;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, FixedSizeListArray, Float32Array, Int64Array, StringArray};
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, Field, Float32Type, Float64Type, Int32Type, Int64Type};
+use arrow::datatypes::{ArrowPrimitiveType, DataType, Field, Float32Type, Float64Type, Int32Type, Int64Type};
 use arrow::error::ArrowError;
 
 use super::super::fused::{Chain, Target};
 use super::super::guard::guard;
 use super::super::inspect::made_up;
-use super::super::tree::{Forest, TreeError};
+use super::super::tree::{Forest, TreeError, Value};
 use super::super::{Input, ModelError, Output, Scorer};
 use super::chain::{Classes, Made, Matched};
 
@@ -39,6 +39,8 @@ impl DirectScorer {
     }
 
     /// Whether it gives what `other` gives, which has these outputs: names, types and values on made-up rows, small and large.
+    /// None of them is NaN: tract makes numbers of it in Sigmoid, Tanh, Clip and some Relu, where ONNX Runtime, and so the chain,
+    /// leaves it.
     pub(super) fn agrees(&self, other: &dyn Scorer, outputs: &[Output]) -> bool {
         let alike = outputs.len() == self.outputs.len()
             && outputs.iter().zip(&self.outputs).all(|(output, made)| output.data_type == made.data_type());
@@ -61,13 +63,20 @@ impl DirectScorer {
         if features.len() != self.inputs.len() {
             return Err(ArrowError::InvalidArgumentError(format!("{} inputs given", features.len())));
         }
-        if let Some(x) = self.as_it_lies(features, rows) {
+        if let Some(x) = self.as_they_lie::<Float32Type>(features, rows) {
             return self.scored(x, rows);
         }
+        if let Some((_, forest)) = self.trees.as_ref().filter(|(before, _)| before.is_empty()) {
+            if let Some(x) = self.as_they_lie::<Int64Type>(features, rows) {
+                return self.walked(forest, x, rows);
+            }
+            if let Some(x) = self.as_they_lie::<Int32Type>(features, rows) {
+                return self.walked(forest, x, rows);
+            }
+        }
         GATHERED.with_borrow_mut(|gathered| {
-            gathered.clear();
             gathered.resize(rows * self.columns.len(), 0.0);
-            self.gather(features, rows, gathered)?;
+            self.gather(features, gathered)?;
             self.scored(gathered, rows)
         })
     }
@@ -77,21 +86,23 @@ impl DirectScorer {
         thread_local! {
             static PREPARED: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
         }
-        let Some((before, forest)) = &self.trees else { return self.chained(x, rows, vec![]) };
-        let failed = |e: TreeError| ArrowError::ComputeError(e.to_string());
+        match &self.trees {
+            None => self.chained(x, rows, vec![]),
+            Some((before, forest)) if before.is_empty() => self.walked(forest, x, rows),
+            Some((before, forest)) => PREPARED.with_borrow_mut(|prepared| {
+                prepared.resize(rows * forest.width(), 0.0);
+                before.run(x, rows, &mut [Target::Numbers(prepared)]);
+                self.walked(forest, prepared, rows)
+            }),
+        }
+    }
+
+    /// From the features of the trees to the outputs.
+    fn walked<N: Value>(&self, forest: &Forest, x: &[N], rows: usize) -> Result<Vec<ArrayRef>, ArrowError> {
         let mut scores = vec![0.0; rows * forest.targets()];
         let mut chosen = vec![0; if self.chooses() { rows } else { 0 }];
         let wanted = self.chooses().then_some(chosen.as_mut_slice());
-        if before.is_empty() {
-            forest.score(x, &mut scores, wanted).map_err(failed)?;
-        } else {
-            PREPARED.with_borrow_mut(|prepared| {
-                prepared.clear();
-                prepared.resize(rows * forest.width(), 0.0);
-                before.run(x, rows, &mut [Target::Numbers(prepared)]);
-                forest.score(prepared, &mut scores, wanted).map_err(failed)
-            })?;
-        }
+        forest.score(x, &mut scores, wanted).map_err(|e: TreeError| ArrowError::ComputeError(e.to_string()))?;
         if !self.chain.is_plain() {
             return self.chained(&scores, rows, chosen);
         }
@@ -110,43 +121,32 @@ impl DirectScorer {
         self.outputs.iter().any(|o| matches!(o, Made::Chosen(_)))
     }
 
-    /// The rows, if one FLOAT tensor holds just them.
-    fn as_it_lies<'a>(&self, features: &'a [ArrayRef], rows: usize) -> Option<&'a [f32]> {
+    /// The rows, if one tensor of this type holds just them.
+    fn as_they_lie<'a, T: ArrowPrimitiveType>(&self, features: &'a [ArrayRef], rows: usize) -> Option<&'a [T::Native]> {
         let ([input], [array]) = (self.inputs.as_slice(), features) else { return None };
         let straight = self.columns.iter().enumerate().all(|(index, (_, element))| index == *element);
         (straight && self.columns.len() == input.width).then_some(())?;
         let (values, first) = flat(array, input.width);
-        values.as_primitive_opt::<Float32Type>()?.values().get(first..first + rows * input.width)
+        values.as_primitive_opt::<T>()?.values().get(first..first + rows * input.width)
     }
 
-    fn gather(&self, features: &[ArrayRef], rows: usize, into: &mut [f32]) -> Result<(), ArrowError> {
-        let width = self.columns.len();
-        for (column, (input, element)) in self.columns.iter().enumerate() {
-            let of = self.inputs[*input].width;
-            let (values, first) = flat(&features[*input], of);
-            if first + rows * of > values.len() {
+    /// Puts the columns side by side, a few rows at a time: what is read and written of them stays in the nearest cache.
+    fn gather(&self, features: &[ArrayRef], into: &mut [f32]) -> Result<(), ArrowError> {
+        const PART: usize = 64;
+        let width = self.columns.len().max(1);
+        let mut inputs = Vec::with_capacity(features.len());
+        for (input, array) in self.inputs.iter().zip(features) {
+            let (values, first) = flat(array, input.width);
+            if first + into.len() / width * input.width > values.len() {
                 return Err(ArrowError::InvalidArgumentError("an input is too short".to_owned()));
             }
-            let targets = into.iter_mut().skip(column).step_by(width);
-            let from = first + element;
-            macro_rules! copy {
-                ($kind:ty) => {{
-                    let numbers = values.as_primitive::<$kind>().values();
-                    let numbers = numbers.get(from..).unwrap_or_default().iter().step_by(of);
-                    targets.zip(numbers).for_each(|(target, number)| *target = *number as f32);
-                }};
-            }
-            match values.data_type() {
-                DataType::Float32 => copy!(Float32Type),
-                DataType::Float64 => copy!(Float64Type),
-                DataType::Int64 => copy!(Int64Type),
-                DataType::Int32 => copy!(Int32Type),
-                _ => {
-                    let numbers = cast(values, &DataType::Float32)?;
-                    let numbers = numbers.as_primitive::<Float32Type>().values();
-                    let numbers = numbers.get(from..).unwrap_or_default().iter().step_by(of);
-                    targets.zip(numbers).for_each(|(target, number)| *target = *number);
-                }
+            inputs.push((Numbers::of(values)?, first, input.width));
+        }
+        for (part, into) in into.chunks_mut(PART * width).enumerate() {
+            for (column, (input, element)) in self.columns.iter().enumerate() {
+                let (numbers, first, of) = &inputs[*input];
+                let targets = into.iter_mut().skip(column).step_by(width);
+                numbers.copy(first + part * PART * of + element, *of, targets);
             }
         }
         Ok(())
@@ -172,6 +172,43 @@ impl DirectScorer {
             .collect();
         self.chain.run(x, rows, &mut targets);
         self.outputs.iter().zip(made).map(|(output, buffer)| output.array(buffer)).collect()
+    }
+}
+
+/// The numbers of an input.
+enum Numbers<'a> {
+    Floats(&'a [f32]),
+    Doubles(&'a [f64]),
+    Longs(&'a [i64]),
+    Integers(&'a [i32]),
+    /// Those of another type, as FLOAT.
+    Cast(ArrayRef),
+}
+
+impl<'a> Numbers<'a> {
+    fn of(values: &'a ArrayRef) -> Result<Self, ArrowError> {
+        Ok(match values.data_type() {
+            DataType::Float32 => Self::Floats(values.as_primitive::<Float32Type>().values()),
+            DataType::Float64 => Self::Doubles(values.as_primitive::<Float64Type>().values()),
+            DataType::Int64 => Self::Longs(values.as_primitive::<Int64Type>().values()),
+            DataType::Int32 => Self::Integers(values.as_primitive::<Int32Type>().values()),
+            _ => Self::Cast(cast(values, &DataType::Float32)?),
+        })
+    }
+
+    /// Each `step`-th from `from` on.
+    fn copy<'t>(&self, from: usize, step: usize, to: impl Iterator<Item = &'t mut f32>) {
+        fn put<'t, N: Value>(numbers: &[N], from: usize, step: usize, to: impl Iterator<Item = &'t mut f32>) {
+            let numbers = numbers.get(from..).unwrap_or_default().iter().step_by(step);
+            to.zip(numbers).for_each(|(to, number)| *to = number.single());
+        }
+        match self {
+            Self::Floats(numbers) => put(numbers, from, step, to),
+            Self::Doubles(numbers) => put(numbers, from, step, to),
+            Self::Longs(numbers) => put(numbers, from, step, to),
+            Self::Integers(numbers) => put(numbers, from, step, to),
+            Self::Cast(numbers) => put(numbers.as_primitive::<Float32Type>().values(), from, step, to),
+        }
     }
 }
 

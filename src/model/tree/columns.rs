@@ -12,7 +12,7 @@
 use std::collections::HashSet;
 
 use super::ensemble::{Precision, Test};
-use super::number::Number;
+use super::number::Value;
 
 /// The columns that the kernels read.
 #[derive(Debug, Clone, PartialEq)]
@@ -61,10 +61,17 @@ impl Members {
     }
 }
 
+/// Rows of which columns are made at a time.
+const PART: usize = 32;
+/// Numbers in a line of the cache.
+const LINE: usize = 16;
+
 /// Some rows, column by column: row `r` of column `c` is at `(c << shift) + r`.
 #[derive(Debug)]
 pub(super) struct Block {
-    values: Vec<f32>,
+    room: Vec<f32>,
+    /// Where the values begin in `room`: at a line of the cache, else every load of a whole vector would be one of two lines.
+    start: usize,
     columns: usize,
     shift: u32,
 }
@@ -73,11 +80,13 @@ impl Block {
     /// Room for `1 << shift` rows, two at least.
     pub(super) fn new(columns: usize, shift: u32) -> Self {
         let shift = shift.max(1);
-        Self { values: vec![0.0; columns.max(1) << shift], columns, shift }
+        let room = vec![0.0; (columns.max(1) << shift) + LINE];
+        let start = room.as_ptr().align_offset(LINE * size_of::<f32>()).min(LINE);
+        Self { room, start, columns, shift }
     }
     /// `columns() << shift()` values, and `1 << shift()` at least.
     pub(super) fn values(&self) -> &[f32] {
-        &self.values
+        &self.room[self.start..]
     }
     /// How many columns there are.
     pub(super) fn columns(&self) -> usize {
@@ -90,7 +99,7 @@ impl Block {
     }
     /// Column `column` of row `row`.
     pub(super) fn at(&self, column: u32, row: usize) -> f32 {
-        self.values[((column as usize) << self.shift) + row]
+        self.room[self.start + ((column as usize) << self.shift) + row]
     }
 }
 
@@ -206,19 +215,22 @@ impl Columns {
     }
 
     /// Puts rows `start..start + count` of `rows`, of `width` values each, into `block`.
-    pub(super) fn fill<N: Number>(&self, rows: &[N], width: usize, start: usize, count: usize, block: &mut Block) {
-        let shift = block.shift;
+    pub(super) fn fill<N: Value>(&self, rows: &[N], width: usize, start: usize, count: usize, block: &mut Block) {
+        let width = width.max(1);
         let rows = rows.get(start * width..(start + count) * width).unwrap_or_default();
-        for (at, column) in self.columns.iter().enumerate() {
-            let to = &mut block.values[at << shift..][..count];
-            let values = rows.iter().skip(column.feature as usize).step_by(width.max(1));
-            match (&column.points, self.precision) {
-                (None, _) => to.iter_mut().zip(values).for_each(|(to, value)| *to = value.single()),
-                (Some(points), Precision::Single) => {
-                    to.iter_mut().zip(values).for_each(|(to, value)| *to = rank(points, f64::from(value.single())));
-                }
-                (Some(points), Precision::Double) => {
-                    to.iter_mut().zip(values).for_each(|(to, value)| *to = rank(points, value.double()));
+        // A few rows at a time, which stay in the nearest cache while column after column is taken from them.
+        for (part, rows) in rows.chunks(PART * width).enumerate() {
+            for (at, column) in self.columns.iter().enumerate() {
+                let to = &mut block.room[block.start + (at << block.shift) + part * PART..][..rows.len() / width];
+                let values = rows.iter().skip(column.feature as usize).step_by(width);
+                match (&column.points, self.precision) {
+                    (None, _) => to.iter_mut().zip(values).for_each(|(to, value)| *to = value.single()),
+                    (Some(points), Precision::Single) => {
+                        to.iter_mut().zip(values).for_each(|(to, value)| *to = rank(points, f64::from(value.single())));
+                    }
+                    (Some(points), Precision::Double) => {
+                        to.iter_mut().zip(values).for_each(|(to, value)| *to = rank(points, value.double()));
+                    }
                 }
             }
         }

@@ -85,12 +85,13 @@ pub(super) fn compile(ensemble: &Ensemble) -> Result<Compiled, TreeError> {
             compiled.ends.push(Ends::new(lowest.into_iter(), &mut numbers));
             continue;
         }
-        if plain {
+        let further = if plain {
             trees.add_flat(depth, &draft.nodes)?
         } else {
-            trees.add_general(&draft.nodes, draft.sets)?
-        }
-        compiled.ends.push(Ends::new(draft.nodes.into_iter().map(Some), &mut numbers));
+            trees.add_general(&draft.nodes, draft.sets)?;
+            vec![]
+        };
+        compiled.ends.push(Ends::new(draft.nodes.into_iter().map(Some).chain(further), &mut numbers));
     }
     compiled.trees.fill_up();
     Ok(compiled)

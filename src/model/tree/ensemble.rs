@@ -7,6 +7,7 @@
 //! Numbers are `f64` here; [`Ensemble::precision`] says in which type they were meant, and so how values are compared and
 //! leaves are added up. Nodes may be shared (LightGBM's converters do), so a "tree" is a graph without cycles.
 
+pub use super::super::kernel::post::Post;
 use super::error::TreeError;
 
 /// The most splits, and the most leaves: what a file of the largest size that is read could hold.
@@ -117,21 +118,6 @@ pub enum Aggregate {
     Min,
     /// The largest.
     Max,
-}
-
-/// What is computed from the scores of a row.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Post {
-    /// Nothing.
-    None,
-    /// `1 / (1 + exp(-x))`, of each.
-    Logistic,
-    /// `exp(x) / sum(exp(x))`
-    Softmax,
-    /// The same, but a score of 0 stays 0.
-    SoftmaxZero,
-    /// The inverse of the normal distribution's cumulative function, of each.
-    Probit,
 }
 
 /// What the scores mean.

@@ -2,7 +2,8 @@
 //!
 //! Sums and base values have the ensemble's precision; `exp` and its kin are computed in `f32`, whatever the precision.
 
-use super::ensemble::{Aggregate, Head, Post};
+use super::super::kernel::post::{Post, logistic, probit};
+use super::ensemble::{Aggregate, Head};
 use super::number::Number;
 
 /// What is done to each row's sums.
@@ -152,20 +153,4 @@ fn exponentials<T: Number>(sums: &mut [T], exp: impl Fn(f32) -> Option<f32>) -> 
         }
     }
     sum
-}
-
-/// Without overflow, and 0 or 1 far out.
-fn logistic(x: f32) -> f32 {
-    let p = 1.0 / (1.0 + (-x.abs()).exp());
-    if x < 0.0 { 1.0 - p } else { p }
-}
-
-/// The usual approximation of the inverse error function with a = 0.147.
-fn probit(p: f32) -> f32 {
-    let x = 2.0 * p - 1.0;
-    let log = ((1.0 - x) * (1.0 + x)).ln();
-    let first = (2.0 / (std::f64::consts::PI * 0.147)) as f32 + 0.5 * log;
-    let second = 1.0 / 0.147 * log;
-    let size = (-first + (first * first - second).sqrt()).sqrt();
-    std::f32::consts::SQRT_2 * if x < 0.0 { -size } else { size }
 }

@@ -13,7 +13,7 @@ use super::ensemble::{Aggregate, Ensemble, Head, Precision};
 use super::error::TreeError;
 use super::finish::Finish;
 use super::layout::Trees;
-use super::number::Number;
+use super::number::{Number, Value};
 use super::simd::{ROWS, Simd, Sink, adds, walk, walk_row};
 use super::votes::{Habits, Votes};
 
@@ -112,7 +112,7 @@ impl Forest {
     ///
     /// # Errors
     /// `Buffer` if the lengths do not fit together.
-    pub fn score<N: Number, O: Number>(
+    pub fn score<N: Value, O: Number>(
         &self,
         rows: &[N],
         scores: &mut [O],
@@ -133,7 +133,7 @@ impl Forest {
         Ok(())
     }
 
-    fn run<T: Number, N: Number, O: Number>(
+    fn run<T: Number, N: Value, O: Number>(
         &self,
         leaves: &Leaves<T>,
         rows: &[N],

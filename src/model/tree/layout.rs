@@ -6,6 +6,7 @@
 //! flat            a node's children are neighbours, `next` (yes) and `next + 1` (no); a leaf is its own next node, so a
 //!                 walk may go on on the spot. Deep skinny trees, shared nodes.
 //! general         flat, with questions other than `<=`.
+//! masks           beside a heap or a flat tree: its splits, or the uppermost, as a list, see [`Masks`].
 //! ```
 //!
 //! The nodes of all heaps lie in one array, and those of all flat trees in another, so that a kernel can walk one tree with
@@ -16,6 +17,7 @@ use std::sync::Arc;
 
 use super::columns::{Members, Question};
 use super::error::TreeError;
+use super::masks::Masks;
 
 /// Bit of a column's number: NaN goes to yes.
 pub(super) const MISSING: u32 = 1 << 31;
@@ -68,7 +70,7 @@ impl General {
 /// A tree in its form; its nodes begin at `at` of their array.
 #[derive(Debug)]
 enum Form {
-    Heap { at: usize, depth: u32, missing: bool },
+    Heap { at: usize, depth: u32, missing: bool, top: Option<Masks> },
     Flat { at: usize, slots: usize, depth: u32 },
     General(General),
 }
@@ -84,6 +86,8 @@ pub(super) struct Trees {
     flat_next: Vec<u32>,
     heaps: Lanes,
     flats: Lanes,
+    /// By tree: all of it.
+    masks: Vec<Option<Masks>>,
     columns: u32,
 }
 
@@ -137,6 +141,9 @@ pub(super) struct Heap<'a> {
     pub(super) columns: &'a [u32],
     /// Whether any node has the [`MISSING`] bit.
     pub(super) missing: bool,
+    /// The levels above level [`super::masks::TOP`], if there are more.
+    #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))] // the kernels for them are x86-64's
+    pub(super) top: Option<&'a Masks>,
 }
 
 /// A flat tree, or all of them. Every array has the same length; every column is less than [`Trees::columns`] but for its
@@ -194,15 +201,18 @@ impl Trees {
             }
         }
         self.heaps.push(self.forms.len(), at, depth);
-        self.forms.push(Form::Heap { at, depth, missing: any });
+        let masks = Masks::of_heap(depth, nodes);
+        let top = if masks.is_none() { Masks::top(depth, nodes) } else { None };
+        self.forms.push(Form::Heap { at, depth, missing: any, top });
+        self.masks.push(masks);
         Ok(())
     }
 
-    /// Adds a flat tree, by slot.
+    /// Adds a flat tree, by slot; returns what is in its slots behind the nodes.
     ///
     /// # Errors
     /// If a node has a child behind the last, or asks something else than `<=`.
-    pub(super) fn add_flat(&mut self, depth: u32, nodes: &[Node]) -> Result<(), TreeError> {
+    pub(super) fn add_flat(&mut self, depth: u32, nodes: &[Node]) -> Result<Vec<Option<Node>>, TreeError> {
         let at = self.flat_thresholds.len();
         TreeError::at_most("nodes in its flat trees", at + nodes.len(), MOST)?;
         for (slot, node) in nodes.iter().enumerate() {
@@ -223,8 +233,11 @@ impl Trees {
             return Err(TreeError::missing("slot", 0, 0));
         }
         self.flats.push(self.forms.len(), at, depth);
-        self.forms.push(Form::Flat { at, slots: nodes.len(), depth });
-        Ok(())
+        let (masks, further) = Masks::of_flat(depth, nodes).unzip();
+        let further = further.unwrap_or_default();
+        self.forms.push(Form::Flat { at, slots: nodes.len() + further.len(), depth });
+        self.masks.push(masks);
+        Ok(further)
     }
 
     /// Adds a tree that asks anything, by slot.
@@ -238,6 +251,7 @@ impl Trees {
             }
         }
         self.forms.push(Form::General(General { nodes: nodes.into(), sets: sets.into() }));
+        self.masks.push(None);
         Ok(())
     }
 
@@ -285,14 +299,19 @@ impl Trees {
     /// A tree.
     pub(super) fn tree(&self, index: usize) -> Tree<'_> {
         match &self.forms[index] {
-            Form::Heap { at, depth, missing } => {
+            Form::Heap { at, depth, missing, top } => {
                 let nodes = *at..*at + Self::heap_slots(*depth);
                 let (thresholds, columns) = (&self.heap_thresholds[nodes.clone()], &self.heap_columns[nodes]);
-                Tree::Heap(Heap { depth: *depth, thresholds, columns, missing: *missing })
+                Tree::Heap(Heap { depth: *depth, thresholds, columns, missing: *missing, top: top.as_ref() })
             }
             Form::Flat { at, depth, .. } => Tree::Flat(Flat { start: *at, depth: *depth, ..self.flat_nodes() }),
             Form::General(tree) => Tree::General(tree),
         }
+    }
+    /// A tree's splits as a list, if it has one. Its columns are less than [`Self::columns`], its ends are among its slots.
+    #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))] // the kernels for them are x86-64's
+    pub(super) fn masks(&self, index: usize) -> Option<&Masks> {
+        self.masks[index].as_ref()
     }
     /// How many slots a tree has.
     pub(super) fn slots(&self, index: usize) -> usize {

@@ -18,6 +18,8 @@ mod error;
 mod finish;
 mod forest;
 mod layout;
+#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))] // the kernels for them are x86-64's
+mod masks;
 mod number;
 mod scalar;
 mod simd;
@@ -28,9 +30,9 @@ pub use ensemble::{
 };
 pub use error::TreeError;
 pub use forest::Forest;
-pub use number::Number;
+pub use number::{Number, Value};
 pub use simd::Simd;
-pub(super) use simd::{Vectorized, vectorized};
+pub(super) use simd::{Vectorized, products, vectorized};
 
 #[cfg(test)]
 mod tests;

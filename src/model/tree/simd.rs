@@ -16,8 +16,11 @@
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+#[cfg(target_arch = "x86_64")]
+mod masks;
 #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
 mod neon;
+pub mod products;
 mod widest;
 
 use super::columns::Block;
@@ -33,7 +36,7 @@ pub enum Simd {
     Scalar,
     /// x86-64 with AVX2: 8 rows per vector.
     Avx2,
-    /// x86-64 with AVX-512F: 16 rows per vector.
+    /// x86-64 with AVX-512F and AVX-512CD: 16 rows per vector.
     Avx512,
     /// ARM64: 4 rows per vector.
     Neon,
@@ -48,7 +51,7 @@ impl Simd {
     pub fn best() -> Self {
         #[cfg(target_arch = "x86_64")]
         {
-            if std::is_x86_feature_detected!("avx512f") {
+            if std::is_x86_feature_detected!("avx512f") && std::is_x86_feature_detected!("avx512cd") {
                 return Self::Avx512;
             }
             if std::is_x86_feature_detected!("avx2") {
@@ -93,6 +96,15 @@ pub(super) fn walk(simd: Simd, trees: &Trees, index: usize, block: &Block, rows:
         Sink::Add { values, sums } => sums.len() * usize::from(values.len() >= trees.slots(index)),
     };
     assert!(vectors <= room && vectors <= 1 << block.shift() && fits(trees, block), "not its buffers");
+    #[cfg(target_arch = "x86_64")]
+    match (simd, trees.masks(index)) {
+        // SAFETY: the processor has AVX-512F and AVX-512CD: a forest is only compiled for what `Simd::available` says. The
+        // block has the trees' columns and `vectors` rows; the sink has `vectors` rows and the tree's slots.
+        (Simd::Avx512, Some(tree)) => return unsafe { masks::wide(tree, block, vectors, &mut sink) },
+        // SAFETY: as above, with AVX2.
+        (Simd::Avx2, Some(tree)) => return unsafe { masks::narrow(tree, block, vectors, &mut sink) },
+        _ => {}
+    }
     match (simd, trees.tree(index)) {
         // SAFETY: the processor has AVX-512F: a forest is only compiled for what `Simd::available` says. The block has the
         // trees' columns and `vectors` rows; the sink has `vectors` rows and the tree's slots.

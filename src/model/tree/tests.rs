@@ -163,6 +163,9 @@ fn kinds() -> Vec<Kind> {
         Kind { depth: 8, leaves: 10, ..PLAIN },
         Kind { depth: 10, leaves: 25, ..PLAIN },
         Kind { depth: 14, leaves: 40, ..PLAIN },
+        Kind { depth: 16, leaves: 32, ..PLAIN },
+        Kind { depth: 4, ..PLAIN },
+        Kind { depth: 5, leaves: 15, ..PLAIN },
         Kind { only_at_most: false, leaves: 10, ..PLAIN },
         Kind { precision: Precision::Double, leaves: 10, ..PLAIN },
         Kind { precision: Precision::Double, only_at_most: false, ..PLAIN },
@@ -232,6 +235,27 @@ fn trees_take_the_form_that_suits_them() {
     deep.roots = vec![Child::Split(3), Child::Split(12)];
     assert_eq!(deep.compile_for(Simd::Scalar).unwrap().describe(), "1 complete + 1 flat trees (Scalar)");
     assert_eq!(forms(Kind { only_at_most: false, ..PLAIN }), "4 general trees (Scalar)");
+}
+
+#[test]
+fn trees_are_asked_as_a_whole_where_that_is_shorter() {
+    let size = |ensemble: &Ensemble| {
+        let trees = super::compile::compile(ensemble).unwrap().trees;
+        (0..trees.len()).map(|at| trees.masks(at).map(|masks| masks.ends().1)).collect::<Vec<_>>()
+    };
+    let of = |depth| size(&random_ensemble(Kind { depth, ..PLAIN }, 1, 5));
+    assert_eq!((of(3), of(4), of(6), of(8)), (vec![Some(16)], vec![Some(16)], vec![None], vec![None]));
+    // Chains: a flat tree of 41 leaves, then one of 129.
+    let mut deep = stump();
+    for level in 0..128 {
+        deep.splits.push(Split { no: Child::Split(level), missing: level % 2 == 0, ..deep.splits[0] });
+    }
+    deep.roots = vec![Child::Split(39), Child::Split(127)];
+    assert_eq!(size(&deep), [Some(64), None]);
+    // "Never, but yes for NaN" is no question of these kernels.
+    let mut never = stump();
+    (never.splits[0].test, never.splits[0].missing) = (Test::AtMost(f64::NAN), true);
+    assert_eq!(size(&never), [None]);
 }
 
 #[test]

@@ -120,8 +120,29 @@ fn doubles(tensor: &TensorProto, name: &'static str) -> Result<(Vec<f64>, bool)>
     })
 }
 
-fn same_length(name: &'static str, count: usize, wanted: usize) -> Result<()> {
-    if count == wanted { Ok(()) } else { Err(LowerError::Length { name, count, wanted }) }
+/// Whether lists that belong together have this length.
+fn same_length<const N: usize>(wanted: usize, lists: [(&'static str, usize); N]) -> Result<()> {
+    match lists.into_iter().find(|(_, count)| *count != wanted) {
+        Some((name, count)) => Err(LowerError::Length { name, count, wanted }),
+        None => Ok(()),
+    }
+}
+
+/// An ensemble that has its targets and no trees yet.
+fn bare(targets: usize, head: Head) -> Ensemble {
+    Ensemble {
+        width: 1,
+        precision: Precision::Single,
+        splits: vec![],
+        leaves: vec![],
+        weights: vec![],
+        sets: vec![],
+        roots: vec![],
+        targets,
+        aggregate: Aggregate::Sum,
+        base: vec![],
+        head,
+    }
 }
 
 /// An index, which the compiler of trees will compare with what there is.
@@ -134,14 +155,7 @@ fn precision(double: bool) -> Precision {
 }
 
 fn post(word: &str) -> Result<Post> {
-    Ok(match word {
-        "NONE" => Post::None,
-        "LOGISTIC" => Post::Logistic,
-        "SOFTMAX" => Post::Softmax,
-        "SOFTMAX_ZERO" => Post::SoftmaxZero,
-        "PROBIT" => Post::Probit,
-        _ => return Err(LowerError::Unknown { name: "post_transform", value: word.to_owned() }),
-    })
+    Post::named(word).ok_or_else(|| LowerError::Unknown { name: "post_transform", value: word.to_owned() })
 }
 
 /// A single value is only ever transformed by PROBIT.
@@ -222,7 +236,7 @@ fn nodes(given: &Given, names: [&'static str; 4], tensor: &'static str, targets:
         ("nodes_modes", modes.len()),
         ("nodes_values", values.len()),
     ];
-    lists.into_iter().try_for_each(|(name, length)| same_length(name, length, count))?;
+    same_length(count, lists)?;
     let mut by_number = HashMap::with_capacity(count);
     let (mut leaves, mut splits) = (0u32, 0u32);
     let mut children = Vec::with_capacity(count);
@@ -235,19 +249,8 @@ fn nodes(given: &Given, names: [&'static str; 4], tensor: &'static str, targets:
         }
     }
     let find = |tree: i64, node: i64| by_number.get(&(tree, node)).copied().ok_or(LowerError::Node { tree, node });
-    let mut ensemble = Ensemble {
-        width: 1,
-        precision: Precision::Single,
-        splits: Vec::with_capacity(splits as usize),
-        leaves: vec![],
-        weights: vec![],
-        sets: vec![],
-        roots: vec![],
-        targets,
-        aggregate: Aggregate::Sum,
-        base: vec![],
-        head: Head::Values(Post::None),
-    };
+    let mut ensemble = bare(targets, Head::Values(Post::None));
+    ensemble.splits.reserve(splits as usize);
     for at in 0..count {
         if at == 0 || trees[at] != trees[at - 1] {
             ensemble.roots.push(children[at]);
@@ -267,7 +270,7 @@ fn nodes(given: &Given, names: [&'static str; 4], tensor: &'static str, targets:
     let (base, wide_base) = given.numbers("base_values", "base_values_as_tensor")?;
     let [ids, of_nodes, of_trees] = [names[0], names[1], names[2]].map(|name| given.ints(name));
     let lists = [(names[1], of_nodes.len()), (names[2], of_trees.len()), (names[3], weights.len())];
-    lists.into_iter().try_for_each(|(name, length)| same_length(name, length, ids.len()))?;
+    same_length(ids.len(), lists)?;
     // Weights in the order of the leaves, and of one leaf in the order given. Weights of inner nodes mean nothing.
     let mut sorted = Vec::with_capacity(ids.len());
     for at in 0..ids.len() {
@@ -316,10 +319,10 @@ fn ensemble(given: &Given) -> Result<Lowered> {
         ("nodes_trueleafs", yes_leaves.len()),
         ("nodes_falseleafs", no_leaves.len()),
     ];
-    lists.into_iter().try_for_each(|(name, length)| same_length(name, length, count))?;
+    same_length(count, lists)?;
     let targets = index("n_targets", given.int("n_targets").unwrap_or(1))? as usize;
     let ids = given.ints("leaf_targetids");
-    same_length("leaf_weights", weights.len(), ids.len())?;
+    same_length(ids.len(), [("leaf_weights", weights.len())])?;
     let child = |name, at: i64, leaf: i64| {
         Ok(if leaf == 0 { Child::Split(index(name, at)?) } else { Child::Leaf(index(name, at)?) })
     };
@@ -339,19 +342,10 @@ fn ensemble(given: &Given) -> Result<Lowered> {
         3 => Aggregate::Max,
         other => return Err(LowerError::Unknown { name: "aggregate_function", value: other.to_string() }),
     };
-    let mut ensemble = Ensemble {
-        width: 1,
-        precision: precision(wide),
-        splits: Vec::with_capacity(count),
-        leaves: (0..ids.len() as u32).collect(),
-        weights: vec![],
-        sets: vec![],
-        roots: vec![],
-        targets,
-        aggregate,
-        base: vec![],
-        head: Head::Values(if targets == 1 { post_of_one(post) } else { post }),
-    };
+    let mut ensemble = bare(targets, Head::Values(if targets == 1 { post_of_one(post) } else { post }));
+    (ensemble.precision, ensemble.aggregate) = (precision(wide), aggregate);
+    ensemble.leaves = (0..ids.len() as u32).collect();
+    ensemble.splits.reserve(count);
     for (id, value) in ids.iter().zip(weights) {
         ensemble.weights.push(Weight { target: index("leaf_targetids", *id)?, value });
     }

@@ -8,7 +8,8 @@ use std::arch::x86_64::*;
 
 use super::super::columns::Block;
 use super::super::layout::{Flat, Heap, LANES, Trees};
-use super::Sink;
+use super::super::masks::TOP;
+use super::{Sink, masks};
 
 /// Picks `table[i & 7]` or `table[i & 15]` in each lane, without a gather.
 ///
@@ -16,7 +17,7 @@ use super::Sink;
 /// `table` has `1 << BITS` values.
 #[inline]
 #[target_feature(enable = "avx2")]
-unsafe fn pick<const BITS: u32>(table: *const f32, i: __m256i) -> __m256 {
+pub(super) unsafe fn pick<const BITS: u32>(table: *const f32, i: __m256i) -> __m256 {
     // SAFETY: the loads are of the table's 8 or 16 values.
     unsafe {
         let low = _mm256_permutevar8x32_ps(_mm256_loadu_ps(table), i);
@@ -94,11 +95,16 @@ unsafe fn group<const U: usize>(tree: Heap, block: &Block, start: usize, sink: &
         }
         let mut node = [_mm256_set1_epi32(1); U];
         let depth = tree.depth;
-        for _ in 0..depth.min(3) {
-            step::<U, 3>(tree, 0, values, shift, &row, &mut node);
-        }
-        if depth > 3 {
-            step::<U, 3>(tree, 8, values, shift, &row, &mut node);
+        if let Some(top) = tree.top {
+            node = masks::narrow_ends::<U>(top, block, start);
+            node.iter_mut().for_each(|node| *node = _mm256_add_epi32(*node, _mm256_set1_epi32(1 << TOP)));
+        } else {
+            for _ in 0..depth.min(3) {
+                step::<U, 3>(tree, 0, values, shift, &row, &mut node);
+            }
+            if depth > 3 {
+                step::<U, 3>(tree, 8, values, shift, &row, &mut node);
+            }
         }
         if depth > 4 {
             step::<U, 4>(tree, 16, values, shift, &row, &mut node);

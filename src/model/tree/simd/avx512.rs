@@ -9,7 +9,8 @@ use std::arch::x86_64::*;
 
 use super::super::columns::Block;
 use super::super::layout::{Flat, Heap, LANES, Trees};
-use super::Sink;
+use super::super::masks::TOP;
+use super::{Sink, masks};
 
 /// Picks `table[i & 15]`, `[i & 31]`, `[i & 63]` in each lane, without a gather.
 ///
@@ -17,7 +18,7 @@ use super::Sink;
 /// `table` has `1 << BITS` values.
 #[inline]
 #[target_feature(enable = "avx512f")]
-unsafe fn pick<const BITS: u32>(table: *const f32, i: __m512i) -> __m512 {
+pub(super) unsafe fn pick<const BITS: u32>(table: *const f32, i: __m512i) -> __m512 {
     // SAFETY: the loads are of the table's 16, 32 or 64 values.
     unsafe {
         let part = |at: usize| _mm512_loadu_ps(table.add(16 * at));
@@ -73,7 +74,7 @@ unsafe fn step<const U: usize, const BITS: u32, const MISSING: bool>(
 /// # Safety
 /// As [`heap`], for the rows from `start`.
 #[inline]
-#[target_feature(enable = "avx512f")]
+#[target_feature(enable = "avx512f,avx512cd")]
 unsafe fn group<const U: usize, const MISSING: bool>(tree: Heap, block: &Block, start: usize, sink: &mut Sink) {
     // SAFETY: level `l` begins at node `1 << l` and has as many nodes; nodes below 16 are within the first 16.
     unsafe {
@@ -86,8 +87,13 @@ unsafe fn group<const U: usize, const MISSING: bool>(tree: Heap, block: &Block, 
         }
         let mut node = [_mm512_set1_epi32(1); U];
         let depth = tree.depth;
-        for _ in 0..depth.min(4) {
-            step::<U, 4, MISSING>(tree, 0, values, shift, &row, &mut node);
+        if let Some(top) = tree.top {
+            node = masks::wide_ends::<U>(top, block, start);
+            node.iter_mut().for_each(|node| *node = _mm512_add_epi32(*node, _mm512_set1_epi32(1 << TOP)));
+        } else {
+            for _ in 0..depth.min(TOP) {
+                step::<U, 4, MISSING>(tree, 0, values, shift, &row, &mut node);
+            }
         }
         if depth > 4 {
             step::<U, 4, MISSING>(tree, 16, values, shift, &row, &mut node);
@@ -126,9 +132,9 @@ unsafe fn group<const U: usize, const MISSING: bool>(tree: Heap, block: &Block, 
 }
 
 /// # Safety
-/// The processor has AVX-512F. `rows` is a multiple of 16, and the block and the sink have so many; the block has the
+/// The processor has AVX-512F and AVX-512CD. `rows` is a multiple of 16, and the block and the sink have so many; the block has the
 /// tree's columns; the sink's values, if any, are as many as the tree's slots.
-#[target_feature(enable = "avx512f")]
+#[target_feature(enable = "avx512f,avx512cd")]
 pub(super) unsafe fn heap(tree: Heap, block: &Block, rows: usize, sink: &mut Sink) {
     let mut start = 0;
     while start < rows {
