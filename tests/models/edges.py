@@ -17,6 +17,7 @@ from sklearn.compose import ColumnTransformer
 from sklearn.datasets import load_iris
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
+from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
@@ -81,6 +82,8 @@ def far():
         for name, kind, axis in [("x", F, 1), ("x", F, -1), ("d", D, 1), ("cube", F, 1), ("cube", F, 2), ("cube", F, -2)]:
             sheet.add("LogSoftmax", [name], (kind, list(sheet.feeds[name].shape[1:])), domain="", axis=axis)
         sheet.add("LogSoftmax", ["cube"], (F, [3, 4]), domain="")
+        for name, kind, axes, shape in [("x", F, [1], [1]), ("d", D, [1], [1]), ("cube", F, [1], [1, 4]), ("cube", F, [1, 2], [1, 1])] if opset == 17 else []:
+            sheet.add("ReduceLogSumExp", [name], (kind, shape), domain="", axes=axes)
         sheet.add("Round", ["d"], (D, [4]), domain="")
         sheet.add("Round", ["x"], (F, [4]), domain="")
         # Rows without a number: NaN is equal to NaN when rows are compared.
@@ -167,6 +170,9 @@ def encoders():
     x = iris.data.astype(np.float32)
     neighbours = KNeighborsClassifier(3).fit(x[::3] + 0.013, np.array([10**10, 2 * 10**10, 3 * 10**10])[y[::3]])
     write("sklearn_edge_wide_labels", export(neighbours, FloatTensorType, 4), {"x": x[::10]})
+    # Rows far from all that it was trained with.
+    bayes = GaussianNB().fit(x, y)
+    write("sklearn_edge_far_bayes", export(bayes, FloatTensorType, 4), {"x": np.vstack([x[::20], -20 * x[::20], 5 * x[::20]])})
     gaps = x.copy()
     gaps[::4, 1] = gaps[::5, 3] = np.nan
     scaled = make_pipeline(SimpleImputer(), StandardScaler())

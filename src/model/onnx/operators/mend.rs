@@ -4,7 +4,7 @@
 //! |---|---|
 //! | ReduceSum, ReduceMean, ReduceProd, ReduceL1, ReduceSumSquare of integers | tract adds them up in 32 bits |
 //! | OneHot | an index out of range, or between two classes, is none of them: no panic, and no other class |
-//! | Softplus, LogSoftmax | the logarithm of what has already overflowed, or become 0 |
+//! | Softplus, LogSoftmax, ReduceLogSumExp | the logarithm of what has already overflowed, or become 0 |
 //! | Round | DOUBLE too |
 //! | Resize | with aligned corners, a length that is no whole number is refused: tract rounds it before it measures |
 //!
@@ -17,7 +17,7 @@ use tract_onnx::tract_hir::internal::*;
 
 use super::{Batch, Built, Fact, Node, batch, integer, integers, pick, slice, text};
 
-const REDUCTIONS: [&str; 5] = ["ReduceL1", "ReduceMean", "ReduceProd", "ReduceSum", "ReduceSumSquare"];
+const REDUCTIONS: [&str; 6] = ["ReduceL1", "ReduceLogSumExp", "ReduceMean", "ReduceProd", "ReduceSum", "ReduceSumSquare"];
 
 pub(super) fn register(operators: &mut OnnxOpRegister) {
     for name in REDUCTIONS.into_iter().chain(["OneHot", "Resize"]) {
@@ -105,6 +105,8 @@ enum Fold {
     Product,
     Sizes,
     Squares,
+    /// Of floats, and the logarithm of the sum.
+    Exponentials,
 }
 
 fn reduction(context: &ParsingContext, node: &NodeProto) -> Built {
@@ -113,6 +115,7 @@ fn reduction(context: &ParsingContext, node: &NodeProto) -> Built {
         "ReduceMean" => Fold::Mean,
         "ReduceProd" => Fold::Product,
         "ReduceL1" => Fold::Sizes,
+        "ReduceLogSumExp" => Fold::Exponentials,
         _ => Fold::Squares,
     };
     let version = context.onnx_operator_set_version;
@@ -121,7 +124,11 @@ fn reduction(context: &ParsingContext, node: &NodeProto) -> Built {
     let (keep, nothing) = (integer(node, "keepdims", 1) != 0, integer(node, "noop_with_empty_axes", 0) != 0);
     mended(context, node, move |prefix, model, inputs| {
         let fact = model.outlet_fact(inputs[0])?.clone();
-        if !matches!(fact.datum_type, DatumType::I64 | DatumType::I32) {
+        let ours = match fold {
+            Fold::Exponentials => matches!(fact.datum_type, DatumType::F32 | DatumType::F64),
+            _ => matches!(fact.datum_type, DatumType::I64 | DatumType::I32),
+        };
+        if !ours {
             return Ok(None);
         }
         let axes = match (as_input, inputs.get(1)) {
@@ -141,7 +148,7 @@ fn reduction(context: &ParsingContext, node: &NodeProto) -> Built {
         }
         axes.sort_unstable();
         axes.dedup();
-        let mut wires = model.wire_node(prefix, Node(Arc::new(Whole { fold, axes: axes.clone() })), &inputs[..1])?;
+        let mut wires = model.wire_node(prefix, Node(Arc::new(Reduction { fold, axes: axes.clone() })), &inputs[..1])?;
         for axis in axes.into_iter().rev().filter(|_| !keep) {
             wires = model.wire_node(format!("{prefix}.without_{axis}"), AxisOp::Rm(axis), &wires)?;
         }
@@ -149,15 +156,80 @@ fn reduction(context: &ParsingContext, node: &NodeProto) -> Built {
     })
 }
 
-/// A reduction of integers: exact, and the nearest integer of the type where the result has no place in it.
+/// A reduction; of integers it is exact, and the nearest integer of the type where the result has no place in it.
 #[derive(Debug)]
-struct Whole {
+struct Reduction {
     fold: Fold,
     /// Sorted.
     axes: Vec<usize>,
 }
 
-impl Batch for Whole {
+impl Reduction {
+    /// The shape of the results, and for each number the one that it goes into.
+    fn places(&self, shape: &[usize]) -> (TVec<usize>, Vec<usize>) {
+        let mut reduced: TVec<usize> = shape.into();
+        self.axes.iter().for_each(|axis| reduced[*axis] = 1);
+        // How far a step along each axis goes among the results.
+        let mut steps = vec![0; shape.len()];
+        let mut many = 1;
+        for axis in (0..shape.len()).rev().filter(|axis| !self.axes.contains(axis)) {
+            steps[axis] = many;
+            many *= shape[axis];
+        }
+        let (mut at, mut place) = (vec![0; shape.len()], 0);
+        let places = (0..shape.iter().product()).map(|_| {
+            let found = place;
+            for axis in (0..shape.len()).rev() {
+                at[axis] += 1;
+                place += steps[axis];
+                if at[axis] < shape[axis] {
+                    break;
+                }
+                place -= steps[axis] * shape[axis];
+                at[axis] = 0;
+            }
+            found
+        });
+        let places = places.collect();
+        (reduced, places)
+    }
+
+    fn integers(&self, numbers: &[i64], shape: &[usize], kind: DatumType) -> TractResult<Tensor> {
+        let (reduced, places) = self.places(shape);
+        let mut results = vec![i128::from(self.fold == Fold::Product); reduced.iter().product()];
+        for (x, place) in numbers.iter().zip(places) {
+            let (x, result) = (i128::from(*x), &mut results[place]);
+            *result = match self.fold {
+                Fold::Product => result.saturating_mul(x),
+                Fold::Sizes => result.saturating_add(x.abs()),
+                Fold::Squares => result.saturating_add(x * x),
+                _ => result.saturating_add(x),
+            };
+        }
+        let count: usize = self.axes.iter().map(|axis| shape[*axis]).product();
+        let divisor = if self.fold == Fold::Mean { count.max(1) as i128 } else { 1 };
+        let (least, most) = match kind {
+            DatumType::I32 => (i128::from(i32::MIN), i128::from(i32::MAX)),
+            _ => (i128::from(i64::MIN), i128::from(i64::MAX)),
+        };
+        let results: Vec<i64> = results.iter().map(|sum| (sum / divisor).clamp(least, most) as i64).collect();
+        tensor1(&results).cast_to_dt(kind)?.into_owned().into_shape(&reduced)
+    }
+
+    /// `most + ln(sum(exp(x - most)))`: far below 0 no exponential is left, and far above it is infinite.
+    fn exponentials(&self, numbers: &[f64], shape: &[usize], kind: DatumType) -> TractResult<Tensor> {
+        let (reduced, places) = self.places(shape);
+        let mut most = vec![f64::NEG_INFINITY; reduced.iter().product()];
+        numbers.iter().zip(&places).for_each(|(x, place)| most[*place] = most[*place].max(*x));
+        most.iter_mut().filter(|most| most.is_infinite()).for_each(|most| *most = 0.0);
+        let mut sums = vec![0.0; most.len()];
+        numbers.iter().zip(&places).for_each(|(x, place)| sums[*place] += (x - most[*place]).exp());
+        let results: Vec<f64> = sums.iter().zip(most).map(|(sum, most)| sum.ln() + most).collect();
+        tensor1(&results).cast_to_dt(kind)?.into_owned().into_shape(&reduced)
+    }
+}
+
+impl Batch for Reduction {
     fn name(&self) -> &'static str {
         "Reduce"
     }
@@ -170,44 +242,13 @@ impl Batch for Whole {
         Ok(tvec!((*kind, shape)))
     }
     fn run(&self, inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
-        let (kind, shape) = (inputs[0].datum_type(), inputs[0].shape());
-        let mut reduced: TVec<usize> = shape.into();
-        self.axes.iter().for_each(|axis| reduced[*axis] = 1);
-        // How far a step along each axis goes among the results.
-        let mut steps = vec![0; shape.len()];
-        let mut many = 1;
-        for axis in (0..shape.len()).rev().filter(|axis| !self.axes.contains(axis)) {
-            steps[axis] = many;
-            many *= shape[axis];
-        }
-        let mut results = vec![i128::from(self.fold == Fold::Product); many];
-        let (mut at, mut place) = (vec![0; shape.len()], 0);
-        for x in slice::<i64>(inputs[0].cast_to::<i64>()?.as_ref())? {
-            let (x, result) = (i128::from(*x), &mut results[place]);
-            *result = match self.fold {
-                Fold::Sum | Fold::Mean => result.saturating_add(x),
-                Fold::Product => result.saturating_mul(x),
-                Fold::Sizes => result.saturating_add(x.abs()),
-                Fold::Squares => result.saturating_add(x * x),
-            };
-            for axis in (0..shape.len()).rev() {
-                at[axis] += 1;
-                place += steps[axis];
-                if at[axis] < shape[axis] {
-                    break;
-                }
-                place -= steps[axis] * shape[axis];
-                at[axis] = 0;
-            }
-        }
-        let count: usize = self.axes.iter().map(|axis| shape[*axis]).product();
-        let divisor = if self.fold == Fold::Mean { count.max(1) as i128 } else { 1 };
-        let (least, most) = match kind {
-            DatumType::I32 => (i128::from(i32::MIN), i128::from(i32::MAX)),
-            _ => (i128::from(i64::MIN), i128::from(i64::MAX)),
+        let (input, kind) = (&inputs[0], inputs[0].datum_type());
+        let out = if self.fold == Fold::Exponentials {
+            self.exponentials(slice(input.cast_to::<f64>()?.as_ref())?, input.shape(), kind)?
+        } else {
+            self.integers(slice(input.cast_to::<i64>()?.as_ref())?, input.shape(), kind)?
         };
-        let results: Vec<i64> = results.iter().map(|sum| (sum / divisor).clamp(least, most) as i64).collect();
-        Ok(tvec!(tensor1(&results).cast_to_dt(kind)?.into_owned().into_shape(&reduced)?.into_tvalue()))
+        Ok(tvec!(out.into_tvalue()))
     }
 }
 
