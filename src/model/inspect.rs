@@ -13,7 +13,7 @@ use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field};
 use arrow::error::ArrowError;
 
-use super::{Input, Loaded, ModelError};
+use super::{Input, Loaded, ModelError, trial};
 
 /// The most values of made-up rows that are measured with: larger batches say nothing new, and fill the memory.
 const MOST_VALUES: usize = 1 << 25;
@@ -62,6 +62,10 @@ pub fn made_up(input: &Input, rows: usize) -> Result<ArrayRef, ArrowError> {
 /// # Errors
 /// `Run` if the model fails on made-up rows, or these would have more than 32 million values.
 pub fn rows_per_second(loaded: &Loaded, batch: usize, time: Duration) -> Result<f64, ModelError> {
+    trial::within(|| measured(loaded, batch, time))
+}
+
+fn measured(loaded: &Loaded, batch: usize, time: Duration) -> Result<f64, ModelError> {
     let failed = |e: ArrowError| ModelError::Run { model: String::new(), reason: e.to_string() };
     let width: usize = loaded.signature.inputs.iter().map(|i| i.width).sum();
     if width.saturating_mul(batch) > MOST_VALUES {

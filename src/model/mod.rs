@@ -26,6 +26,7 @@ mod snapshot;
 mod stats;
 pub mod table;
 pub mod tree;
+mod trial;
 mod versions;
 mod view;
 

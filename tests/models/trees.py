@@ -30,10 +30,10 @@ GRID = [-2.0, -1.0, -0.5, 0.0, 0.5, 1.0, 1.5, 2.0, 3.0, float(np.float32(0.1))]
 
 
 def plain(array):
-    """A flat list for JSON; NaN and infinities are null, floats have their digits."""
+    """A flat list for JSON; NaN is null, infinities are texts, floats have their digits."""
     array = np.asarray(array)
     digits = ".17g" if array.dtype == np.float64 else ".9g"
-    short = lambda v: float(format(v, digits)) if np.isfinite(v) else None
+    short = lambda v: None if v != v else float(format(v, digits)) if np.isfinite(v) else f"{v}"
     return [short(v) if isinstance(v, float) else v for v in array.ravel().tolist()]
 
 

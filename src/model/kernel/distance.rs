@@ -33,29 +33,57 @@ macro_rules! real {
 }
 real!(f32 f64);
 
-/// The distances `[rows, points]` of rows and points of `width` numbers each (at least one).
-#[must_use]
-pub fn distances<T: Real>(metric: Metric, rows: &[T], points: &[T], width: usize) -> Vec<T> {
-    let count = points.len() / width;
-    // By feature, so that the distances of a row from all points are computed side by side.
-    let by_feature: Vec<T> = (0..count * width).map(|i| points[i % count * width + i / count]).collect();
-    let mut out = vec![T::default(); rows.len() / width * count];
-    if count == 0 {
-        return out;
+/// Points that rows are measured from, laid out for it once.
+#[derive(Debug)]
+pub struct Points<T> {
+    count: usize,
+    width: usize,
+    /// By feature, so that the distances of a row from all points are computed side by side.
+    by_feature: Vec<T>,
+}
+
+impl<T: Real> Points<T> {
+    /// Points of `width` numbers each, one behind the other. A width of 0 has no points.
+    #[must_use]
+    pub fn new(points: &[T], width: usize) -> Self {
+        let count = points.len().checked_div(width).unwrap_or(0);
+        let by_feature = (0..count * width).map(|i| points[i % count * width + i / count]).collect();
+        Self { count, width, by_feature }
     }
-    for (row, out) in rows.chunks_exact(width).zip(out.chunks_exact_mut(count)) {
-        for (x, points) in row.iter().zip(by_feature.chunks_exact(count)) {
-            if metric == Metric::Manhattan {
-                out.iter_mut().zip(points).for_each(|(sum, p)| *sum += (*x - *p).size());
-            } else {
-                out.iter_mut().zip(points).for_each(|(sum, p)| *sum += (*x - *p) * (*x - *p));
+
+    /// How many there are.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.count
+    }
+
+    /// How many numbers a point has.
+    #[must_use]
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
+    /// The distances `[rows, points]` of rows as wide as the points.
+    #[must_use]
+    pub fn distances(&self, metric: Metric, rows: &[T]) -> Vec<T> {
+        if self.count == 0 {
+            return vec![];
+        }
+        let mut out = vec![T::default(); rows.len() / self.width * self.count];
+        for (row, out) in rows.chunks_exact(self.width).zip(out.chunks_exact_mut(self.count)) {
+            for (x, points) in row.iter().zip(self.by_feature.chunks_exact(self.count)) {
+                if metric == Metric::Manhattan {
+                    out.iter_mut().zip(points).for_each(|(sum, p)| *sum += (*x - *p).size());
+                } else {
+                    out.iter_mut().zip(points).for_each(|(sum, p)| *sum += (*x - *p) * (*x - *p));
+                }
+            }
+            if metric == Metric::Euclidean {
+                out.iter_mut().for_each(|d| *d = d.root());
             }
         }
-        if metric == Metric::Euclidean {
-            out.iter_mut().for_each(|d| *d = d.root());
-        }
+        out
     }
-    out
 }
 
 #[cfg(test)]
@@ -64,10 +92,11 @@ mod tests {
 
     #[test]
     fn each_metric_measures_its_own() {
-        let (rows, points) = ([0.0, 0.0, 3.0, -4.0], [3.0, 4.0, 0.0, 1.0, 3.0, -4.0]);
-        assert_eq!(distances(Metric::Squared, &rows, &points, 2), [25.0, 1.0, 25.0, 64.0, 34.0, 0.0]);
-        assert_eq!(distances(Metric::Euclidean, &rows[..2], &points, 2), [5.0, 1.0, 5.0]);
-        assert_eq!(distances(Metric::Manhattan, &rows, &points, 2), [7.0, 1.0, 7.0, 8.0, 8.0, 0.0]);
-        assert!(distances::<f32>(Metric::Squared, &[1.0], &[], 1).is_empty());
+        let (rows, points) = ([0.0, 0.0, 3.0, -4.0], Points::new(&[3.0, 4.0, 0.0, 1.0, 3.0, -4.0], 2));
+        assert_eq!((points.count(), points.width()), (3, 2));
+        assert_eq!(points.distances(Metric::Squared, &rows), [25.0, 1.0, 25.0, 64.0, 34.0, 0.0]);
+        assert_eq!(points.distances(Metric::Euclidean, &rows[..2]), [5.0, 1.0, 5.0]);
+        assert_eq!(points.distances(Metric::Manhattan, &rows), [7.0, 1.0, 7.0, 8.0, 8.0, 0.0]);
+        assert!(Points::<f32>::new(&[], 1).distances(Metric::Squared, &[1.0]).is_empty());
     }
 }

@@ -16,6 +16,7 @@ use super::super::guard::guard;
 use super::super::inspect::made_up;
 use super::super::tree::{Forest, TreeError, Value};
 use super::super::{Input, ModelError, Output, Scorer};
+use super::alike::alike;
 use super::chain::{Classes, Made, Matched};
 
 /// The largest difference from tract, of numbers above 1 relative to them.
@@ -53,7 +54,7 @@ impl DirectScorer {
         let features = |input| scaled(&made_up(input, ROWS)?, scale);
         let features: Vec<ArrayRef> = self.inputs.iter().map(features).collect::<Result<_, _>>().map_err(failed)?;
         let (ours, theirs) = (self.score(&features, ROWS)?, other.score(&features, ROWS)?);
-        Ok(ours.len() == theirs.len() && ours.iter().zip(&theirs).all(|(a, b)| same(a, b)))
+        Ok(ours.len() == theirs.len() && ours.iter().zip(&theirs).all(|(a, b)| alike(a, b, TOLERANCE)))
     }
 
     fn run(&self, features: &[ArrayRef], rows: usize) -> Result<Vec<ArrayRef>, ArrowError> {
@@ -295,24 +296,5 @@ fn scaled(array: &ArrayRef, scale: f32) -> Result<ArrayRef, ArrowError> {
             Ok(Arc::new(FixedSizeListArray::try_new(field.clone(), *width, values, None)?))
         }
         _ => Ok(larger(array)),
-    }
-}
-
-/// Whether two outputs are the same but for rounding.
-fn same(ours: &ArrayRef, theirs: &ArrayRef) -> bool {
-    let numbers = |array: &ArrayRef| match array.as_fixed_size_list_opt() {
-        Some(list) => list.values().clone(),
-        None => array.clone(),
-    };
-    let (ours, theirs) = (numbers(ours), numbers(theirs));
-    match (ours.as_primitive_opt::<Float32Type>(), theirs.as_primitive_opt::<Float32Type>()) {
-        (Some(ours), Some(theirs)) => {
-            let near = |(a, b): (&f32, &f32)| {
-                let (a, b) = (f64::from(*a), f64::from(*b));
-                a == b || (a.is_nan() && b.is_nan()) || (a - b).abs() <= TOLERANCE * b.abs().max(1.0)
-            };
-            ours.len() == theirs.len() && ours.values().iter().zip(theirs.values()).all(near)
-        }
-        _ => ours.as_ref() == theirs.as_ref(),
     }
 }

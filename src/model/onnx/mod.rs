@@ -16,11 +16,14 @@ use std::sync::Arc;
 use super::guard::guard;
 use super::{Loaded, ModelError, ModelFormat, Scorer};
 
+mod alike;
 mod chain;
 mod deadline;
 mod direct;
 mod header;
+mod made_up;
 mod operators;
+mod outputs;
 mod rewrite;
 mod scan;
 mod scorer;
@@ -55,6 +58,7 @@ impl ModelFormat for Onnx {
 fn load(bytes: &[u8]) -> Result<Loaded, ModelError> {
     let mut model = scan::decode(bytes)?;
     operators::maps::to_columns(&mut model, bytes)?;
+    model.graph.iter_mut().for_each(outputs::arrange);
     let graph = model.graph.as_ref().ok_or_else(|| refuse("the file holds no graph"))?;
     let inputs = signature::inputs(graph)?;
     let (general, outputs) = scorer::OnnxScorer::build(&model, &inputs, bytes.len())?;

@@ -2,10 +2,14 @@
 //!
 //! scikit-learn's exporter writes the distances of rows from fixed points as a Scan, a loop over the points with a graph of
 //! its own inside. Nearest neighbours and Gaussian processes consist of little else, so such loops become one operator.
+//!
+//! And casts of data are told from those of dimensions, which tract computes with integers of its own.
+
+use std::collections::HashSet;
 
 use tract_onnx::pb::{AttributeProto, GraphProto, ModelProto, NodeProto, attribute_proto::AttributeType};
 
-use super::operators::{DISTANCES, attribute};
+use super::operators::{CAST, CAST_LIKE, DISTANCES, attribute, cast_target};
 
 /// The model with the loops that it knows replaced.
 pub(super) fn rewritten(model: &ModelProto) -> ModelProto {
@@ -16,8 +20,46 @@ pub(super) fn rewritten(model: &ModelProto) -> ModelProto {
                 graph.node[index] = shorter;
             }
         }
+        casts(graph, &Names::default());
     }
     model
+}
+
+/// Names whose values no row decides.
+#[derive(Debug, Default, Clone)]
+struct Names {
+    constants: HashSet<String>,
+    /// Those that follow from the shape of something.
+    dimensions: HashSet<String>,
+}
+
+/// Gives every Cast and CastLike of data the name of our own, in this graph and those inside it.
+fn casts(graph: &mut GraphProto, outer: &Names) {
+    let mut names = outer.clone();
+    for input in &graph.input {
+        names.constants.remove(&input.name);
+        names.dimensions.remove(&input.name);
+    }
+    names.constants.extend(graph.initializer.iter().map(|t| t.name.clone()));
+    for node in &mut graph.node {
+        let of_dimensions = node.input.iter().any(|input| names.dimensions.contains(input));
+        let fixed = |input: &String| input.is_empty() || names.constants.contains(input) || names.dimensions.contains(input);
+        if matches!(node.op_type.as_str(), "Shape" | "Size") || (of_dimensions && node.input.iter().all(fixed)) {
+            names.dimensions.extend(node.output.iter().cloned());
+        } else {
+            if node.input.iter().all(fixed) {
+                names.constants.extend(node.output.iter().cloned());
+            }
+            match node.op_type.as_str() {
+                "Cast" if cast_target(node).is_some() => node.op_type = CAST.to_owned(),
+                "CastLike" => node.op_type = CAST_LIKE.to_owned(),
+                _ => {}
+            }
+        }
+        for inner in node.attribute.iter_mut().flat_map(|a| a.g.iter_mut().chain(&mut a.graphs)) {
+            casts(inner, &names);
+        }
+    }
 }
 
 /// The operator for a Scan that computes, for each of its points, the distances of all rows from it.

@@ -25,6 +25,9 @@ const MAX_DEPTH: usize = 8;
 /// The newest version of the standard operators whose meaning is that of the tested ones.
 const MAX_OPSET: i64 = 23;
 
+/// The versions of the operators of `ai.onnx.ml` that there are.
+const CLASSICAL_OPSETS: std::ops::RangeInclusive<i64> = 1..=5;
+
 /// Standard operators that run. Left out on purpose: `Loop` (may not end), random ones (a score must be repeatable),
 /// and what has not been compared with ONNX Runtime in `tests/models`: a test holds this list to that. Sorted.
 const STANDARD: &[&str] = &[
@@ -131,6 +134,7 @@ const STANDARD: &[&str] = &[
     "Sign",
     "Sin",
     "Sinh",
+    "Size",
     "Slice",
     "Softmax",
     "Softplus",
@@ -229,11 +233,27 @@ pub(super) fn decode(bytes: &[u8]) -> Result<ModelProto, ModelError> {
     if opset > MAX_OPSET {
         return Err(refuse(format!("operator set {opset} is newer than {MAX_OPSET}, the newest that is supported")));
     }
+    check_versions(&model)?;
     let graph = model.graph.as_ref().ok_or_else(|| refuse("the file holds no graph"))?;
     let mut nodes = 0;
     check_graph(graph, &HashSet::new(), &mut nodes)?;
     check_growth(graph)?;
     Ok(model)
+}
+
+/// Whether a file says one version of each set of operators, and one that there is of `ai.onnx.ml`. Some writers say it twice.
+fn check_versions(model: &ModelProto) -> Result<(), ModelError> {
+    let mut versions: HashMap<&str, i64> = HashMap::new();
+    for opset in &model.opset_import {
+        let domain = if opset.domain.is_empty() { "ai.onnx" } else { opset.domain.as_str() };
+        if versions.insert(domain, opset.version).is_some_and(|other| other != opset.version) {
+            return Err(refuse(format!("the file names two versions of the operator set {domain}")));
+        }
+    }
+    match versions.get("ai.onnx.ml").filter(|version| !CLASSICAL_OPSETS.contains(version)) {
+        Some(version) => Err(refuse(format!("operator set ai.onnx.ml {version} is not supported; 1 to 5 are"))),
+        None => Ok(()),
+    }
 }
 
 /// The messages of a file whose parts matter.
@@ -416,6 +436,10 @@ fn check_operator(node: &NodeProto) -> Result<(), ModelError> {
             }
             _ => format!("operator {name} is not supported yet"),
         }));
+    }
+    // tract takes the shape and computes with the pads of another.
+    if node.op_type == "ConvTranspose" && node.attribute.iter().any(|a| a.name == "output_shape") {
+        return Err(refuse("operator ConvTranspose with output_shape is not supported yet; give pads and output_padding"));
     }
     if matches!(node.op_type.as_str(), "LSTM" | "GRU" | "RNN") {
         return check_recurrent(node);

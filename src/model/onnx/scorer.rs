@@ -13,20 +13,23 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, FixedSizeListArray, PrimitiveArray, StringArray};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, FixedSizeListArray, PrimitiveArray, StringArray, UInt32Array};
 use arrow::buffer::{BooleanBuffer, OffsetBuffer};
+use arrow::compute::take;
 use arrow::datatypes::{
     ArrowPrimitiveType, DataType, Field, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, UInt8Type,
     UInt16Type, UInt32Type, UInt64Type,
 };
-use tract_onnx::pb::ModelProto;
+use arrow::error::ArrowError;
+use tract_onnx::pb::{GraphProto, ModelProto};
 use tract_onnx::tract_hir::internal::*;
 
 use super::super::guard::guard;
-use super::super::{Input, ModelError, Output, Scorer};
+use super::super::{Input, ModelError, Output, Scorer, trial};
+use super::alike::alike;
 use super::deadline::Deadline;
 use super::signature::Inputs;
-use super::{operators, refuse, rewrite};
+use super::{made_up, operators, refuse, rewrite};
 
 /// Batch sizes with plans of their own, largest first.
 const FIXED: [usize; 2] = [1024, 64];
@@ -34,6 +37,11 @@ const FIXED: [usize; 2] = [1024, 64];
 const FIXED_UP_TO_BYTES: usize = 16 << 20;
 /// What the intermediate results of one run may need, in bytes; larger ones shrink the chunks.
 const RUN_BYTES: usize = 256 << 20;
+
+/// The symbol for the rows of a batch of any size.
+const ROWS: &str = "rows_of_the_batch";
+/// The largest difference of a row's results alone and among others: only additions come in another order.
+const TOLERANCE: f64 = 1e-3;
 
 type Plan = Arc<TypedRunnableModel>;
 
@@ -80,7 +88,7 @@ impl OnnxScorer {
         }
         let graph = parsed.model;
         let inputs = given.inputs.iter().zip(&given.ranks).map(|(input, rank)| column(input, *rank)).collect::<Vec<_>>();
-        let symbol = graph.symbols.sym("rows_of_the_batch");
+        let symbol = graph.symbols.sym(ROWS);
         let symbolic = plan(&graph, &inputs, &symbol.into(), deadline);
         let smallest = given.batch.unwrap_or(1);
         let (any, first) = match symbolic {
@@ -110,7 +118,8 @@ impl OnnxScorer {
         if scorer.any.is_none() {
             scorer.fixed.push((smallest, first.plan));
         }
-        if !scorer.rows_are_independent(smallest)? {
+        let file = model.graph.as_ref().ok_or_else(|| refuse("the file holds no graph"))?;
+        if !trial::within(|| scorer.rows_are_independent(file, &given.inputs, smallest))? {
             if given.batch != Some(1) {
                 return Err(refuse("rows of a batch influence each other, so a row has no score of its own"));
             }
@@ -123,23 +132,40 @@ impl OnnxScorer {
         Ok((scorer, outputs))
     }
 
-    /// Runs made-up rows through every plan, and a few one by one, and compares. This also warms the plans up.
-    fn rows_are_independent(&self, smallest: usize) -> Result<bool, ModelError> {
+    /// Runs made-up rows of `inputs` through every plan, and a few one by one, and compares. This also warms the plans up.
+    fn rows_are_independent(&self, graph: &GraphProto, inputs: &[Input], smallest: usize) -> Result<bool, ModelError> {
         let sizes: Vec<usize> = self.fixed.iter().map(|(rows, _)| *rows).collect();
         let rows = sizes.iter().sum::<usize>() + 3;
         let rows = if smallest > 1 { rows.max(2 * smallest) } else { rows };
-        let features: Vec<ArrayRef> = self.inputs.iter().map(|input| made_up(input, rows)).collect::<Result<_, _>>()?;
+        let arrow = |e: ArrowError| refuse(format!("no rows could be made up for it: {e}"));
+        let mut features = made_up::rows(graph, inputs, rows).map_err(arrow)?;
         let together = match self.score(&features, rows) {
             Ok(together) => together,
-            // A made-up string may be none of the categories that the model knows; the integers, 0 and 1, nearly always are.
-            Err(_) if self.inputs.iter().any(|i| i.datum == String::datum_type()) => return Ok(true),
-            Err(ModelError::Run { reason, .. }) => return Err(refuse(format!("a trial run failed: {reason}"))),
+            Err(ModelError::Run { reason, .. }) => {
+                // A made-up row may be one that the model has no result for, such as an index out of range.
+                let alone = |features: &[ArrayRef], row: usize| {
+                    let one: Vec<ArrayRef> = features.iter().map(|f| f.slice(row, 1)).collect();
+                    self.score(&one, 1)
+                };
+                let good: Vec<u32> =
+                    (0..rows.min(64)).filter(|row| alone(&features, *row).is_ok()).map(|row| row as u32).collect();
+                let failed = |reason| refuse(format!("a trial run failed: {reason}"));
+                if good.is_empty() {
+                    return Err(failed(reason));
+                }
+                let again = UInt32Array::from_iter_values(good.iter().copied().cycle().take(rows));
+                features = features.iter().map(|f| take(f, &again, None)).collect::<Result<_, _>>().map_err(arrow)?;
+                match self.score(&features, rows) {
+                    Err(ModelError::Run { reason, .. }) => return Err(failed(reason)),
+                    other => other?,
+                }
+            }
             Err(other) => return Err(other),
         };
         for row in [0, 1, rows - 2, rows - 1] {
             let one: Vec<ArrayRef> = features.iter().map(|f| f.slice(row, 1)).collect();
             let Ok(alone) = self.score(&one, 1) else { return Ok(false) };
-            if !together.iter().zip(&alone).all(|(all, one)| near(&all.slice(row, 1), one)) {
+            if !together.iter().zip(&alone).all(|(all, one)| alike(&all.slice(row, 1), one, TOLERANCE)) {
                 return Ok(false);
             }
         }
@@ -216,6 +242,7 @@ fn build_plan(graph: &InferenceModel, inputs: &[Column], batch: &TDim, deadline:
         graph.set_input_fact(index, InferenceFact::dt_shape(input.datum, shape))?;
     }
     let mut typed = graph.into_typed()?;
+    operators::widen(&mut typed)?;
     deadline.declutter(&mut typed)?;
     rows_first(&mut typed, batch)?;
     let mut outputs = vec![];
@@ -233,8 +260,9 @@ fn build_plan(graph: &InferenceModel, inputs: &[Column], batch: &TDim, deadline:
         Collected::new(&column, 0)?;
         outputs.push(column);
     }
+    sized_by_shapes(&typed)?;
     let rows = batch.to_usize().unwrap_or(1).max(1);
-    let one = typed.symbols.get("rows_of_the_batch").map(|s| SymbolValues::default().with(&s, 1)).unwrap_or_default();
+    let one = typed.symbols.get(ROWS).map(|s| SymbolValues::default().with(&s, 1)).unwrap_or_default();
     let mut bytes = 0usize;
     for fact in typed.nodes().iter().flat_map(|n| &n.outputs).map(|o| &o.fact).filter(|f| f.konst.is_none()) {
         let elements = fact.shape.volume().eval(&one).to_usize().unwrap_or(1);
@@ -242,6 +270,17 @@ fn build_plan(graph: &InferenceModel, inputs: &[Column], batch: &TDim, deadline:
     }
     deadline.optimize(&mut typed)?;
     Ok(Built { plan: typed.into_runnable()?, outputs, bytes_per_row: bytes / rows })
+}
+
+/// Refuses a graph in which a value, and so a row, decides how large a result is: nothing else would bound it.
+fn sized_by_shapes(typed: &TypedModel) -> TractResult<()> {
+    let rows = typed.symbols.get(ROWS);
+    for node in typed.nodes() {
+        let dims = node.outputs.iter().flat_map(|output| output.fact.shape.iter());
+        let foreign = dims.flat_map(TDim::symbols).any(|symbol| rows.as_ref() != Some(&symbol));
+        ensure!(!foreign, "a value decides how large the result of {} {} is", node.op.name(), node.name);
+    }
+    Ok(())
 }
 
 /// Turns outputs `[targets, rows, ...]`, as models with several targets give them, into `[rows, targets, ...]`.
@@ -463,53 +502,6 @@ fn arrow_type(output: &Column) -> DataType {
     match i32::try_from(output.width()) {
         Ok(width) if width != 1 => DataType::FixedSizeList(Arc::new(Field::new_list_field(element, true)), width),
         _ => element,
-    }
-}
-
-/// Values that differ from row to row, the same in every process.
-fn made_up(input: &Column, rows: usize) -> Result<ArrayRef, ModelError> {
-    let many = rows * input.width();
-    // Multiplied by an odd number and shifted: not random, only uneven.
-    let uneven = (0..many as u64).map(|i| (i.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 40) as i32 % 2000);
-    let values = match input.datum {
-        DatumType::F64 => Collected::F64(uneven.map(|n| f64::from(n) / 500.0 - 2.0).collect()),
-        DatumType::I64 => Collected::I64(uneven.map(|n| i64::from(n % 2)).collect()),
-        DatumType::I32 => Collected::I32(uneven.map(|n| n % 2).collect()),
-        DatumType::I16 => Collected::I16(uneven.map(|n| (n % 2) as i16).collect()),
-        DatumType::I8 => Collected::I8(uneven.map(|n| (n % 2) as i8).collect()),
-        DatumType::U64 => Collected::U64(uneven.map(|n| (n % 2) as u64).collect()),
-        DatumType::U32 => Collected::U32(uneven.map(|n| (n % 2) as u32).collect()),
-        DatumType::U16 => Collected::U16(uneven.map(|n| (n % 2) as u16).collect()),
-        DatumType::U8 => Collected::U8(uneven.map(|n| (n % 2) as u8).collect()),
-        DatumType::Bool => Collected::Bool(uneven.map(|n| n % 2 == 1).collect()),
-        DatumType::String => Collected::Text(vec![0; many + 1], vec![]),
-        _ => Collected::F32(uneven.map(|n| n as f32 / 500.0 - 2.0).collect()),
-    };
-    values.finish(input.width(), rows).map_err(|e| failed(&e))
-}
-
-/// Whether two results of one row are the same but for the order of additions.
-fn near(all: &ArrayRef, one: &ArrayRef) -> bool {
-    let flat = |array: &ArrayRef| match array.as_fixed_size_list_opt() {
-        Some(list) => list.value(0),
-        None => array.clone(),
-    };
-    let (all, one) = (flat(all), flat(one));
-    match (all.as_primitive_opt::<Float32Type>(), one.as_primitive_opt::<Float32Type>()) {
-        (Some(all), Some(one)) => {
-            let same = |a: f32, b: f32| {
-                a == b || (a.is_nan() && b.is_nan()) || (a - b).abs() <= 1e-3 * a.abs().max(b.abs()).max(1.0)
-            };
-            all.values().iter().zip(one.values()).all(|(a, b)| same(*a, *b))
-        }
-        _ => match (all.as_primitive_opt::<Float64Type>(), one.as_primitive_opt::<Float64Type>()) {
-            (Some(all), Some(one)) => all
-                .values()
-                .iter()
-                .zip(one.values())
-                .all(|(a, b)| a == b || (a - b).abs() <= 1e-3 * a.abs().max(b.abs()).max(1.0)),
-            _ => all.as_ref() == one.as_ref(),
-        },
     }
 }
 

@@ -160,6 +160,11 @@ fn kind(trace: &Trace, outputs: &[Output]) -> (Kind, Vec<String>) {
     (kind, classes)
 }
 
+/// The classes that the label `name` of a graph is one of; none if the graph does not say.
+pub(super) fn classes_of(graph: &GraphProto, name: &str) -> Vec<String> {
+    Trace::new(graph).origin(name).classes
+}
+
 /// Who makes and who uses each name of a graph.
 struct Trace<'a> {
     makers: HashMap<&'a str, &'a NodeProto>,
@@ -238,11 +243,23 @@ impl<'a> Trace<'a> {
                 attribute(node, "nodes_missing_value_tracks_true").is_some_and(|a| a.ints.iter().any(|i| *i != 0))
             }
             // NaN comes out of these as it went in.
-            "Identity" | "Concat" | "FeatureVectorizer" | "Scaler" => {
-                node.output.first().is_some_and(|o| self.only_imputed(o, depth + 1))
+            "Identity" | "Concat" | "FeatureVectorizer" | "Scaler" => self.only_imputed_behind(node, depth),
+            // And out of these, if it is not what says where or how.
+            "ArrayFeatureExtractor" | "Gather" | "Reshape" | "Squeeze" | "Unsqueeze" | "Flatten" => {
+                node.input.iter().skip(1).all(|i| i != name) && self.only_imputed_behind(node, depth)
+            }
+            "Cast" => {
+                let to =
+                    attribute(node, "to").and_then(|a| i32::try_from(a.i).ok()).and_then(|t| OnnxType::try_from(t).ok());
+                matches!(to, Some(OnnxType::Float | OnnxType::Double)) && self.only_imputed_behind(node, depth)
             }
             _ => false,
         })
+    }
+
+    /// The same of what a node makes.
+    fn only_imputed_behind(&self, node: &NodeProto, depth: usize) -> bool {
+        node.output.first().is_some_and(|o| self.only_imputed(o, depth + 1))
     }
 
     /// Whether `name` is a key of a map, which a row need not have.
@@ -253,7 +270,7 @@ impl<'a> Trace<'a> {
 }
 
 /// The values of a constant of integers or strings as texts; none for other types.
-fn texts(tensor: &TensorProto) -> Vec<String> {
+pub(super) fn texts(tensor: &TensorProto) -> Vec<String> {
     let strings = tensor.string_data.iter().map(|s| String::from_utf8_lossy(s).into_owned());
     let long = tensor.int64_data.iter().map(i64::to_string);
     let short = tensor.int32_data.iter().map(i32::to_string);

@@ -18,13 +18,16 @@ use tract_onnx::tract_core::ops::cast::cast;
 use tract_onnx::tract_hir::internal::*;
 
 mod arrange;
+mod cast;
 mod encode;
 mod linear;
 pub(super) mod maps;
+mod mend;
 mod scale;
 mod standard;
 mod svm;
 
+pub(super) use cast::{CAST, CAST_LIKE, target as cast_target, widen};
 pub(super) use standard::DISTANCES;
 
 /// What a builder returns: the operator, and the outer names it uses (none here).
@@ -36,9 +39,11 @@ pub(super) fn reader() -> Onnx {
         tract_onnx::onnx().with_ignore_output_shapes(true).with_ignore_output_types(true).with_ignore_value_info(true);
     let operators = &mut onnx.op_register;
     arrange::register(operators);
+    cast::register(operators);
     encode::register(operators);
     linear::register(operators);
     maps::register(operators);
+    mend::register(operators);
     scale::register(operators);
     standard::register(operators);
     svm::register(operators);
@@ -48,6 +53,9 @@ pub(super) fn reader() -> Onnx {
 
 /// The type and shape of a tensor, the shape perhaps with symbols.
 type Fact = (DatumType, TVec<TDim>);
+
+/// An operator that is prepared for some constants, and the inputs that it still takes.
+type Prepared = (Arc<dyn Batch>, TVec<usize>);
 
 /// An operator that computes whole batches: what is behind the wall of traits that tract asks for.
 trait Batch: std::fmt::Debug + Send + Sync {
@@ -64,6 +72,14 @@ trait Batch: std::fmt::Debug + Send + Sync {
     /// # Errors
     /// If it does not take them.
     fn outputs(&self, inputs: &[Fact]) -> TractResult<TVec<Fact>>;
+
+    /// The same operator with what its constant inputs allow to be done beforehand, and which inputs it still takes.
+    ///
+    /// # Errors
+    /// If it cannot work with these constants.
+    fn with_constants(&self, _constants: &[Option<Arc<Tensor>>]) -> TractResult<Option<Prepared>> {
+        Ok(None)
+    }
 
     /// The outputs for these inputs, which are as [`Batch::outputs`] allowed them.
     ///
@@ -147,7 +163,15 @@ impl Expansion for Node {
                 *wire = model.wire_node(format!("{prefix}.i64_{index}"), cast(i64::datum_type()), &[*wire])?[0];
             }
         }
-        model.wire_node(prefix, self.clone(), &wires)
+        let constants =
+            wires.iter().map(|wire| Ok(model.outlet_fact(*wire)?.konst.clone())).collect::<TractResult<Vec<_>>>()?;
+        match self.0.with_constants(&constants)? {
+            Some((prepared, kept)) => {
+                let wires: TVec<OutletId> = kept.iter().map(|index| wires[*index]).collect();
+                model.wire_node(prefix, Self(prepared), &wires)
+            }
+            None => model.wire_node(prefix, self.clone(), &wires),
+        }
     }
 }
 
@@ -219,6 +243,9 @@ fn pick(values: &Tensor, indices: &[u32], shape: &[usize]) -> TractResult<Tensor
         DatumType::I64 => of::<i64>(values, indices, shape),
         DatumType::I32 => of::<i32>(values, indices, shape),
         DatumType::I16 => of::<i16>(values, indices, shape),
+        DatumType::I8 => of::<i8>(values, indices, shape),
+        DatumType::U8 => of::<u8>(values, indices, shape),
+        DatumType::Bool => of::<bool>(values, indices, shape),
         DatumType::String => of::<String>(values, indices, shape),
         other => bail!("values of type {other:?} are not supported"),
     }
