@@ -219,7 +219,7 @@ fn a_copy_that_fails_leaves_the_file_as_it_was() {
     assert_eq!(left.iter().map(String::as_str).collect::<BTreeSet<_>>(), known, "nothing half-written stays");
     let ended = place.vatic(&["sql", "COPY topic('p') TO 'nowhere/x.csv'"]);
     assert_eq!(ended.code, 1);
-    assert!(ended.err.contains("there is no folder \"./nowhere\""), "{}", ended.err);
+    assert!(ended.err.contains("there is no folder \"nowhere\""), "{}", ended.err);
     let ended = place.vatic(&["sql", "COPY topic('p') TO '/dev/null' (FORMAT csv)"]);
     assert_eq!(ended.code, 1);
     assert!(ended.err.contains("\"/dev/null\" is not a file that could be replaced"), "{}", ended.err);

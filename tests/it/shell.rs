@@ -349,7 +349,7 @@ fn rows_go_to_files_and_statements_come_from_them() {
     shell.expect("\n six\n");
     shell.expect(PROMPT);
     shell.enter("\\i nothing.sql");
-    shell.expect("error: cannot read file \"nothing.sql\"");
+    shell.expect("error: there is no file \"nothing.sql\"");
     shell.expect(PROMPT);
     shell.press(CTRL_D);
     let all = shell.ends_with(0);
