@@ -136,7 +136,7 @@ fn what_is_wrong_with_a_function_or_a_call_is_said() {
         (create("score", &haversine), "function \"score\" is built in", "Choose another name"),
         (format!("{one} DROP FUNCTION haversine; SELECT haversine(1, 2, 3, 4)"), "no function \"haversine\"", ""),
         ("DROP FUNCTION nothing".into(), "no function \"nothing\"", ""),
-        ("CREATE FUNCTION f FROM 'nowhere'".into(), "cannot read function file \"./nowhere\"", "Name a .rs file"),
+        ("CREATE FUNCTION f FROM 'nowhere'".into(), "cannot read function file \"nowhere\"", "Name a .rs file"),
         ("CREATE FUNCTION f FROM 7".into(), "expected a path in single quotes", ""),
     ] {
         let (code, said) = error(&place, &sql);
@@ -473,7 +473,7 @@ fn a_library_of_another_interface_is_refused() {
 fn a_folder_of_functions_is_loaded_when_asked_and_never_else() {
     let place = Place::new();
     warm(&place.file("fs/picky.rs", PICKY));
-    let sql = ["sql", "--format", "json", "SELECT picky(4, 'x') AS x"];
+    let sql = ["sql", "--errors", "text", "--format", "json", "SELECT picky(4, 'x') AS x"];
     assert!(vatic(&place, &sql).err.contains("no function \"picky\""));
     let ended = vatic(&place, &[&sql[..], &["--udfs", "fs"]].concat());
     assert_eq!((ended.code, ended.out.as_str()), (0, "{\"x\":8}\n"), "{}", ended.err);
