@@ -27,6 +27,9 @@ const SMALL: usize = 16;
 /// Numbers in a line of the cache, where blocks begin: else every load of a whole vector would be one of two lines.
 const LINE: usize = 16;
 
+/// A block of more numbers than this (8 MiB) is near in no cache, and memory that nobody counts.
+const MOST_NUMBERS: usize = 1 << 21;
+
 /// A chain over values: value 0 is the input, and each step makes one, or changes one that nothing else needs.
 #[derive(Debug, Clone, Default)]
 pub struct Chain {
@@ -108,6 +111,12 @@ impl Chain {
     /// Wants which column of each row is the largest, the first of equals (or the smallest).
     pub fn want_winner(&mut self, value: Value, smallest: bool) {
         self.outputs.push(if smallest { Wanted::Smallest(value.0) } else { Wanted::Largest(value.0) });
+    }
+
+    /// Whether its block has a size that a chain is good for.
+    #[must_use]
+    pub fn fits(&self) -> bool {
+        self.columns().saturating_mul(BLOCK) <= MOST_NUMBERS
     }
 
     /// Whether it has no steps.

@@ -93,7 +93,9 @@ pub(super) fn matched(graph: &GraphProto, given: &Inputs) -> Option<Matched> {
         };
         outputs.push(made);
     }
-    Some(Matched { trees: matcher.trees, chain: matcher.chain?, columns: matcher.columns, outputs })
+    let Matcher { trees, chain: Some(chain), columns, .. } = matcher else { return None };
+    let fit = chain.fits() && trees.as_ref().is_none_or(|(before, _)| before.fits());
+    fit.then_some(Matched { trees, chain, columns, outputs })
 }
 
 struct Matcher<'a> {

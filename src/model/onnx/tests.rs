@@ -507,6 +507,19 @@ fn a_chain_that_gives_something_else_is_not_used() {
 }
 
 #[test]
+fn a_layer_that_is_too_wide_for_a_block_is_left_to_tract() {
+    let graph = |width: i64| GraphProto {
+        node: vec![node("MatMul", &["x", "a"], "h"), node("Relu", &["h"], "r"), node("MatMul", &["r", "b"], "y")],
+        input: vec![matrix("x", 2)],
+        output: vec![matrix("y", 1)],
+        initializer: vec![constant("a", &[2, width]), constant("b", &[width, 1])],
+        ..GraphProto::default()
+    };
+    assert!(both(graph(1 << 10)).0.is_some());
+    assert!(both(graph(1 << 15)).0.is_none());
+}
+
+#[test]
 fn damaged_bytes_are_errors_and_never_panics() {
     for name in ["fraud_v2", "mixed", "operators", "iris_mlp"] {
         let good = bytes(name);
