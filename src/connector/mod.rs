@@ -150,11 +150,11 @@ pub trait Broker: Debug + Send + Sync + 'static {
     async fn offsets(&self, topic: &str, at: OffsetAt) -> Result<Vec<i64>>;
     /// What `group` committed, of all topics.
     async fn positions(&self, group: &str, topics: &[String]) -> Result<Vec<Position>>;
-    /// Forgets what `group` committed.
+    /// Forgets what `group` committed; `false` if that was nothing.
     ///
     /// # Errors
     /// `User` while a process is a member of it.
-    async fn reset_group(&self, group: &str, topics: &[String]) -> Result<()>;
+    async fn reset_group(&self, group: &str, topics: &[String]) -> Result<bool>;
     /// Opens a source. With a group, membership begins here and ends when the source is dropped.
     ///
     /// # Errors

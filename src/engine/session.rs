@@ -311,7 +311,12 @@ impl Session {
             let error = Error::user(format!("job \"{}\" is running", job.name()));
             return Err(error.hint(format!("Stop it first: STOP JOB '{name}';")));
         }
-        self.engine.broker().reset_group(&group_of(name), &[]).await?;
+        if self.engine.broker().reset_group(&group_of(name), &[]).await? {
+            self.engine.notices().info(format!("job \"{name}\" forgot its positions and begins anew when it starts"));
+        } else {
+            let hint = "Check the name: it is SET job.name, else the saved file's name, a dot and the target's.";
+            self.engine.notices().warn(format!("no job \"{name}\" has committed anything"), Some(hint.to_owned()));
+        }
         Ok(done("RESET JOB"))
     }
 

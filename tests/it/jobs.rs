@@ -150,10 +150,14 @@ fn reset_job_forgets_where_it_was_and_keeps_what_it_wrote() {
     for (nth, spelling) in ["'copy.dst'", "\"copy.dst\"", "copy.dst"].iter().enumerate() {
         let reset = place.vatic(&["sql", &format!("RESET JOB {spelling}")]);
         assert_eq!(reset.code, 0, "{reset:#?}");
+        assert!(reset.err.contains("job \"copy.dst\" forgot its positions"), "{reset:#?}");
         let again = place.vatic(&["run", "--until-end", "copy.sql"]);
         assert!(again.err.contains("(the earliest record; nothing was committed)"), "{again:#?}");
         assert_eq!(ids(&place, "dst").len(), 3 * (nth + 2));
     }
+    // A name that is nobody's is most likely a slip.
+    let slip = place.vatic(&["sql", "RESET JOB 'copy.dts'"]);
+    assert!(slip.code == 0 && slip.err.contains("warning: no job \"copy.dts\" has committed anything"), "{slip:#?}");
     let mut running = place.start(&["run", "copy.sql"]);
     running.says("reads \"src\"");
     let refused = place.vatic(&["sql", "RESET JOB 'copy.dst'"]);

@@ -194,7 +194,7 @@ impl Broker for Scripted {
     async fn positions(&self, group: &str, topics: &[String]) -> Result<Vec<Position>> {
         self.broker.positions(group, topics).await
     }
-    async fn reset_group(&self, group: &str, topics: &[String]) -> Result<()> {
+    async fn reset_group(&self, group: &str, topics: &[String]) -> Result<bool> {
         self.broker.reset_group(group, topics).await
     }
     async fn source(&self, spec: SourceSpec) -> Result<Box<dyn Source>> {

@@ -166,21 +166,22 @@ impl Broker for Embedded {
         self.open.read(read).await
     }
 
-    async fn reset_group(&self, group: &str, topics: &[String]) -> Result<()> {
+    async fn reset_group(&self, group: &str, topics: &[String]) -> Result<bool> {
         let (group, topics) = (group.to_owned(), topics.to_vec());
         let dir = self.open.dir.clone();
         let reset = move |writer: &mut writer::Writer, _: &dyn Fn() -> bool| {
             let _alone = Member::shut_out(&dir, &group)?;
-            writer.db()?.write(|db| {
+            let forgotten = writer.db()?.write(|db| {
+                let mut forgotten = 0;
                 if topics.is_empty() {
-                    db.run("DELETE FROM positions WHERE of_group = ?1", [&group])?;
+                    forgotten += db.run("DELETE FROM positions WHERE of_group = ?1", [&group])?;
                 }
                 for topic in &topics {
-                    db.run("DELETE FROM positions WHERE of_group = ?1 AND topic = ?2", [&group, topic])?;
+                    forgotten += db.run("DELETE FROM positions WHERE of_group = ?1 AND topic = ?2", [&group, topic])?;
                 }
-                Ok(())
+                Ok(forgotten)
             })?;
-            Ok(())
+            Ok(forgotten > 0)
         };
         self.open.write(reset).await
     }

@@ -382,11 +382,11 @@ impl Admin {
         })
     }
 
-    /// Forgets a group. One that a process of ours just left may have a member for a moment.
-    pub(super) fn forget(&self, group: &str) -> Result<()> {
+    /// Forgets a group; `false` if there is none. One that a process of ours just left may have a member for a moment.
+    pub(super) fn forget(&self, group: &str) -> Result<bool> {
         match self.ask_coordinator(PATIENCE, |client, wait| client.delete_group(group, wait)) {
-            Ok(()) => Ok(()),
-            Err(failure) if failure.code == Code::GroupIdNotFound => Ok(()),
+            Ok(()) => Ok(true),
+            Err(failure) if failure.code == Code::GroupIdNotFound => Ok(false),
             Err(failure) if failure.code == Code::NonEmptyGroup => Err(KafkaError::GroupBusy { group: group.to_owned() }),
             Err(failure) => Err(self.failed((format!("forget group \"{group}\""), Right::group("Delete", group)), failure)),
         }

@@ -156,26 +156,28 @@ impl Broker for Kafka {
         .await
     }
 
-    async fn reset_group(&self, group: &str, _topics: &[String]) -> Result<()> {
+    async fn reset_group(&self, group: &str, _topics: &[String]) -> Result<bool> {
         let (name, leavers) = (group.to_owned(), Arc::clone(&self.leavers));
-        let others = self
+        let (known, others) = self
             .ask(move |admin| {
                 join(&leavers, |group| group == Some(name.as_str()));
-                admin.forget(&name)?;
+                let known = admin.forget(&name)?;
                 // Everything: whoever resets a job may not know the names of its files and generators.
                 let others = positions::read(admin, &name)?;
-                match others.is_empty() {
-                    true => Ok(None),
-                    false => positions::records(&name, others.iter().map(|position| (position, false))).map(Some),
-                }
+                let records = match others.is_empty() {
+                    true => None,
+                    false => Some(positions::records(&name, others.iter().map(|position| (position, false)))?),
+                };
+                Ok((known, records))
             })
             .await?;
         if let Some(records) = others {
             let mut sink = KafkaSink::open(Arc::clone(&self.admin), SinkSpec::default(), &self.leavers).await?;
             let output = super::Output { topic: positions::TOPIC.into(), partition: 0, records };
             sink.commit(super::Commit { outputs: vec![output], ..super::Commit::default() }).await?;
+            return Ok(true);
         }
-        Ok(())
+        Ok(known)
     }
 
     async fn source(&self, spec: SourceSpec) -> Result<Box<dyn Source>> {
