@@ -233,8 +233,8 @@ fn draw(text: &mut String, status: &[String]) {
     }
 }
 
-/// Nobody can be told that stderr is gone.
-fn write(text: &str) {
+/// Writes to stderr at once. Nobody can be told that it is gone.
+pub(super) fn write(text: &str) {
     let mut stderr = std::io::stderr().lock();
     let _ = stderr.write_all(text.as_bytes());
     let _ = stderr.flush();

@@ -32,7 +32,7 @@ pub enum Partitioner {
 pub struct Partitions(Arc<AtomicI32>);
 
 impl Partitions {
-    /// So many, for now.
+    /// As many as were counted when the job began.
     #[must_use]
     pub fn new(count: Partition) -> Self {
         Self(Arc::new(AtomicI32::new(count)))

@@ -3,13 +3,14 @@
 //! `TERM=dumb`, or stderr is no terminal: no escape sequence is written, the terminal itself edits the line. The thread reads only
 //! when asked, so that an editor or a pager can have the terminal between two lines.
 
-use std::io::{BufRead, Write};
+use std::io::BufRead;
 use std::sync::mpsc::{Sender, channel};
 
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::pieces;
 use crate::cli::signals::{Signals, Stop};
+use crate::cli::ui;
 use crate::error::{Error, Result};
 use crate::sql;
 
@@ -63,7 +64,7 @@ impl Lines {
     pub async fn read(&mut self, signals: &Signals, begun: &str) -> Result<Read> {
         let mut text = begun.to_owned();
         loop {
-            prompt(if text.is_empty() { "vatic> " } else { "  ...> " });
+            ui::write(if text.is_empty() { "vatic> " } else { "  ...> " });
             if !self.asked {
                 let gone = |_| Error::internal("the thread that reads stdin ended");
                 self.ask.send(()).map_err(gone)?;
@@ -72,7 +73,7 @@ impl Lines {
             let line = tokio::select! {
                 biased;
                 stop = signals.wait() => {
-                    prompt("\n");
+                    ui::write("\n");
                     signals.clear();
                     return Ok(if stop == Stop::Interrupt { Read::Nothing } else { Read::Stop });
                 }
@@ -82,7 +83,7 @@ impl Lines {
             let unreadable = |e| Error::external("cannot read from the terminal").source(e);
             match line.transpose().map_err(unreadable)?.flatten() {
                 None => {
-                    prompt("\n");
+                    ui::write("\n");
                     return Ok(Read::End);
                 }
                 Some(line) => text.push_str(&line),
@@ -97,13 +98,6 @@ impl Lines {
 /// Whether a text can be executed: nothing, a command, or statements up to a `;`.
 pub(super) fn is_whole(text: &str) -> bool {
     super::commands::spelling(text).is_some() || pieces::ends_with_command(text) || !sql::incomplete(text)
-}
-
-/// Nobody can be told that stderr is gone.
-fn prompt(text: &str) {
-    let mut stderr = std::io::stderr().lock();
-    let _ = stderr.write_all(text.as_bytes());
-    let _ = stderr.flush();
 }
 
 #[cfg(test)]
