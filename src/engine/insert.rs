@@ -192,7 +192,6 @@ impl Session {
             hook: self.hook.clone(),
         };
         let driver = blueprint.driver(opened).await?;
-        let uses = super::plan::uses(planned.registry.as_ref(), &planned.logical)?;
         let job = JobSpec {
             name: name.clone(),
             inputs: topics,
@@ -211,7 +210,7 @@ impl Session {
                 Ok(())
             })
         };
-        let job = start(job, ready, driver, blueprint, stop, uses);
+        let job = start(job, ready, driver, blueprint, stop, planned.uses);
         self.jobs.push(Arc::clone(&job));
         Ok(job)
     }

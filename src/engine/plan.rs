@@ -76,6 +76,8 @@ pub struct Planned {
     pub called: ModelsCalled,
     /// The functions of the user's own that it calls.
     pub functions: Vec<Arc<Function>>,
+    /// Its say over which versions may go live, if it goes on: for as long as it runs.
+    pub uses: Vec<UseGuard>,
 }
 
 /// A query before its physical plan: what a sink may still wrap.
@@ -208,13 +210,21 @@ impl Session {
     pub(super) async fn finish(&mut self, draft: Draft) -> Result<Planned> {
         let called = models_in(&draft.logical)?;
         let registry = draft.scoring.registry.clone();
+        let streaming = draft.mode != Mode::Answer;
+        let mut claims = Vec::new();
         if let Some(registry) = &registry {
+            if streaming {
+                claims = claims_of(&draft, registry);
+            }
             for name in &called.literal {
                 if draft.mode != Mode::Job && self.settings().score_missing == Some(MissingSetting::Wait) {
                     let say = |text: &str, hint: Option<String>| self.engine().notices().warn(text, hint);
                     wait_for(registry, name, "the query", |_| (), say).await?;
                 }
-                let resolution = self.ready(registry, name, draft.scoring.missing == Missing::Error).await?;
+                let resolution = self.ready(registry, name, &mut claims).await?;
+                if draft.scoring.missing == Missing::Error {
+                    resolution.model()?;
+                }
                 // A follower says at once what its first row would find.
                 if draft.mode == Mode::Follow
                     && !matches!(resolution, Resolution::Loading { .. })
@@ -226,7 +236,6 @@ impl Session {
             let view = Arc::new(View::new(registry.snapshot(), BTreeMap::new()));
             draft.scoring.cell.set(EpochContext { time: time::now(), models: view });
         }
-        let streaming = draft.mode != Mode::Answer;
         if streaming && draft.reads_models {
             return Err(
                 Error::user("table \"models\" cannot be read by a running query").hint("Read it with a plain SELECT.")
@@ -241,6 +250,8 @@ impl Session {
         if streaming {
             check_physical(&physical)?;
         }
+        // Those of the draft are let go of when these are there.
+        let uses = if streaming { uses(registry.as_ref(), &logical)? } else { Vec::new() };
         let leaves = lock(&draft.leaves).clone();
         let tables = leaves
             .iter()
@@ -259,16 +270,30 @@ impl Session {
             registry,
             called,
             functions: draft.functions,
+            uses,
         })
     }
 
-    /// What `name` means, loaded; an error if it `must` mean something and does not.
-    async fn ready(&self, registry: &Arc<Registry>, name: &str, must: bool) -> Result<Resolution> {
-        let resolution = registry.ready(&ModelRef::parse(name)?).await;
-        if must {
-            resolution.model()?;
+    /// What `name` means, loaded. If no version passes `claims`, what it means without them: planning says what is wrong.
+    async fn ready(&self, registry: &Arc<Registry>, name: &str, claims: &mut Vec<UseGuard>) -> Result<Resolution> {
+        let reference = ModelRef::parse(name)?;
+        let resolution = registry.ready(&reference).await;
+        let claimed = claims.len();
+        match resolution.model() {
+            Ok(live) => {
+                if let Some((version, why)) = registry.refused_above(&live.name, live.version) {
+                    self.engine().notices().warning(format!(
+                        "version {version} of model \"{name}\" is not used (rejected): {why}; the query begins with version {}",
+                        live.version
+                    ));
+                }
+                Ok(resolution)
+            }
+            Err(_) => {
+                claims.retain(|claim| claim.name() != reference.name.as_str());
+                if claims.len() < claimed { Ok(registry.ready(&reference).await) } else { Ok(resolution) }
+            }
         }
-        Ok(resolution)
     }
 
     /// How the query scores: what missing models and failing rows mean here.
@@ -360,11 +385,18 @@ pub(super) fn calls(text: &str, function: &str) -> bool {
     })
 }
 
+/// The query's say over which versions may go live, before any of them is loaded for it: a newest version that it cannot use
+/// would keep it from beginning, though a running query goes on with the older one. None, if it cannot be planned yet.
+fn claims_of(draft: &Draft, registry: &Arc<Registry>) -> Vec<UseGuard> {
+    let planned = draft.state.optimize(&draft.logical).map_err(Error::from);
+    planned.and_then(|logical| uses(Some(registry), &logical)).unwrap_or_default()
+}
+
 /// Keeps the query's say over which versions may go live, for as long as it runs.
 ///
 /// # Errors
 /// `User` for a name that is none.
-pub fn uses(registry: Option<&Arc<Registry>>, plan: &LogicalPlan) -> Result<Vec<UseGuard>> {
+fn uses(registry: Option<&Arc<Registry>>, plan: &LogicalPlan) -> Result<Vec<UseGuard>> {
     let Some(registry) = registry else { return Ok(Vec::new()) };
     let mut uses = Vec::new();
     for (name, check) in checks_in(plan)? {

@@ -142,7 +142,6 @@ impl Session {
             notices: self.engine().notices().clone(),
         };
         let opened = inputs.open(self.engine().broker()).await?;
-        let uses = super::plan::uses(planned.registry.as_ref(), &planned.logical)?;
         for (topic, begins) in &opened.begins {
             let list: Vec<String> = begins.iter().enumerate().map(|(p, offset)| format!("{p}={offset}")).collect();
             self.engine().notices().info(format!("following {topic} from {}", list.join(",")));
@@ -177,7 +176,7 @@ impl Session {
             }),
         };
         let task = tokio::spawn(driver.run());
-        let following = Following { rows, task: Some(task), _stop: StopOnDrop(stop), _uses: uses, left: emit.limit };
+        let following = Following { rows, task: Some(task), _stop: StopOnDrop(stop), _uses: planned.uses, left: emit.limit };
         let out = Arc::clone(&schema);
         let stream = futures::stream::try_unfold(following, Following::next).map(move |batch| renamed(batch?, &out));
         Ok(Rows { schema, follows: true, scans: Vec::new(), stream: stream.boxed() })

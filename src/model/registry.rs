@@ -333,6 +333,14 @@ impl Registry {
         entry.versions.last().map(|version| info(name, entry, version))
     }
 
+    /// The newest version of `name` that running queries cannot use, if it is above `live`, and why they cannot.
+    #[must_use]
+    pub fn refused_above(&self, name: &str, live: u64) -> Option<(u64, Arc<str>)> {
+        let ledger = self.lock();
+        let newest = ledger.names().get(name)?.versions.last().filter(|version| version.number > live)?;
+        Some((newest.number, Arc::clone(newest.rejected.as_ref()?)))
+    }
+
     /// The version that the record at `offset` became, or whose content it repeats.
     #[must_use]
     pub fn at_offset(&self, offset: i64) -> Option<VersionInfo> {
@@ -473,6 +481,14 @@ pub struct UseGuard {
     registry: Weak<Registry>,
     name: String,
     id: u64,
+}
+
+impl UseGuard {
+    /// The model's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
 }
 
 impl Drop for UseGuard {

@@ -217,3 +217,34 @@ async fn a_version_that_does_not_fit_is_rejected() {
     // Nobody objects any more.
     assert_eq!(statuses(&mut rig).await[1], "ready");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_newest_version_that_does_not_fit_keeps_no_job_from_beginning() {
+    let (broker, _dir) = embedded();
+    let rig = Rig::over(Arc::clone(&broker));
+    rig.topic("t", 1).await;
+    rig.publish("m", constant_model(1.0, 1)).await;
+    rig.publish("m", constant_model(2.0, 3)).await;
+    // A process that begins, or begins again after a crash, finds both.
+    let mut rig = Rig::over(Arc::clone(&broker));
+    let table = "CREATE TABLE t (x DOUBLE) WITH (connector = 'kafka');";
+    let job =
+        rig.job(&format!("{table} CREATE TABLE out WITH (connector = 'kafka') AS SELECT score('m', x) AS s FROM t")).await;
+    assert_eq!(rig.said_times("version 2 of model \"m\" is not used (rejected): "), 1, "{:?}", rig.said());
+    assert_eq!(rig.said_times("the query begins with version 1"), 1, "{:?}", rig.said());
+    rig.produce("t", 0, ["{\"x\": 1}"]).await;
+    until("a row", async || rig.values("out").await.len() == 1).await;
+    rig.publish("m", constant_model(3.0, 1)).await;
+    until("version 3 is live", async || rig.said_times("goes on as version 3") == 1).await;
+    rig.produce("t", 0, ["{\"x\": 1}"]).await;
+    until("two rows", async || rig.values("out").await.len() == 2).await;
+    let scores: Vec<Value> = rig.values("out").await.iter().map(|row| row["s"].clone()).collect();
+    assert_eq!(scores, [json!(1.0), json!(3.0)]);
+    job.stop();
+    job.wait().await.unwrap();
+    // Where no version fits, the newest one says why.
+    let mut rig = Rig::over(Arc::clone(&broker));
+    let wide = format!("{table} CREATE TABLE wide WITH (connector = 'kafka') AS SELECT score('m', x, x) AS s FROM t");
+    let error = rig.rows(&wide).await.unwrap_err();
+    assert!(error.message().contains("m:3") && error.message().contains('2'), "{error:?}");
+}

@@ -190,7 +190,7 @@ impl Cluster {
             if let Some(pid) = fs::read_to_string(&path).ok().and_then(|text| text.trim().parse().ok()) {
                 return pid;
             }
-            assert!(begun.elapsed() < Duration::from_secs(10), "broker {n} did not write {}", path.display());
+            assert!(begun.elapsed() < Duration::from_secs(60), "broker {n} did not write {}", path.display());
             std::thread::sleep(Duration::from_millis(10));
         }
     }

@@ -42,7 +42,13 @@ mod trouble;
 mod verdict;
 mod witness;
 
+use std::time::Duration;
+
 use crate::harness::{Place, Running};
+
+/// What is promised within ten seconds (eight of waiting, the rest for the program) comes within this on a machine that is busy,
+/// and nothing that hangs does.
+const SOON: Duration = Duration::from_secs(40);
 
 /// `vatic --broker ADDRESS args...` in the background.
 pub fn start(place: &Place, address: &str, args: &[&str]) -> Running {
