@@ -220,6 +220,8 @@ struct ScriptedSource {
 impl Source for ScriptedSource {
     async fn next(&mut self, limit: Limit) -> Result<Event> {
         if self.script.source_fails.is_some_and(|after| self.made >= after) {
+            // What waited for this may go on.
+            self.script.held.store(false, Ordering::SeqCst);
             return Err(Error::external("the script ends the source"));
         }
         match self.script.revokes_after {

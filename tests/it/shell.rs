@@ -360,7 +360,7 @@ fn rows_go_to_files_and_statements_come_from_them() {
 fn a_job_tells_of_its_end_above_the_line_that_is_typed() {
     let place = Place::new();
     let mut shell = Terminal::open(&place);
-    shell.enter("CREATE TABLE g (n BIGINT, ts TIMESTAMP) WITH (connector = 'generator', rows = 30, rate = 10);");
+    shell.enter("CREATE TABLE g (n BIGINT, ts TIMESTAMP) WITH (connector = 'generator', rows = 80, rate = 10);");
     shell.expect("CREATE TABLE\n");
     shell.enter("CREATE TABLE dst WITH (topic = 'dst') AS SELECT n FROM g;");
     shell.expect("job \"dst\" runs in the background");
@@ -368,7 +368,7 @@ fn a_job_tells_of_its_end_above_the_line_that_is_typed() {
     // Nobody presses Enter; the line stays what it was.
     shell.press("SELECT 40 +");
     shell.expect("SELECT 40 +");
-    shell.expect("job \"dst\" finished: 30 rows in, 30 out, 0 dead letters");
+    shell.expect("job \"dst\" finished: 80 rows in, 80 out, 0 dead letters");
     shell.expect("vatic> SELECT 40 +");
     shell.enter(" 2 AS answer;");
     shell.expect("42");
