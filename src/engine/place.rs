@@ -93,7 +93,7 @@ fn named(message: &str, tokens: &[TokenWithSpan]) -> Option<std::ops::Range<usiz
                 Token::Word(w) => w.value == *name,
                 Token::SingleQuotedString(text) => text == name,
                 Token::Number(digits, _) => digits == name,
-                Token::Placeholder(parameter) => parameter.strip_prefix('$') == Some(name),
+                Token::Placeholder(parameter) => parameter.strip_prefix('$').unwrap_or(parameter) == *name,
                 _ => false,
             };
             only(tokens, is)

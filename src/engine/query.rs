@@ -30,6 +30,7 @@ use crate::stream::table::BadRecords;
 use super::job::Reporter;
 use super::notices::Notices;
 use super::plan::Mode;
+use super::presence;
 use super::run::{Inputs, lane_count, lanes, share_budget};
 use super::session::Session;
 
@@ -176,7 +177,16 @@ impl Session {
             }),
         };
         let task = tokio::spawn(driver.run());
-        let following = Following { rows, task: Some(task), _stop: StopOnDrop(stop), _uses: planned.uses, left: emit.limit };
+        let watched = opened.begins.first().map(|(topic, _)| topic);
+        let watching = watched.map(|topic| presence::watching(self.engine().broker(), topic, self.engine().notices()));
+        let following = Following {
+            rows,
+            task: Some(task),
+            _stop: StopOnDrop(stop),
+            _uses: planned.uses,
+            _watching: watching,
+            left: emit.limit,
+        };
         let out = Arc::clone(&schema);
         let stream = futures::stream::try_unfold(following, Following::next).map(move |batch| renamed(batch?, &out));
         Ok(Rows { schema, follows: true, scans: Vec::new(), stream: stream.boxed() })
@@ -190,6 +200,8 @@ struct Following {
     _stop: StopOnDrop,
     /// The query's say over which versions may go live.
     _uses: Vec<UseGuard>,
+    /// Who tells when the broker is away.
+    _watching: Option<presence::Watching>,
     left: Option<u64>,
 }
 

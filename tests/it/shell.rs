@@ -49,6 +49,12 @@ fn tab_completes_what_may_stand_there() {
         ("SELECT * FROM paym", "FROM payments"),
         ("SELECT id FROM payments WHERE am", "WHERE amount"),
         ("SELECT id FROM payments p WHERE p.am", "WHERE p.amount"),
+        ("WITH big AS (SELECT id AS many FROM payments) SELECT * FROM b", "FROM big"),
+        (
+            "WITH big AS (SELECT id AS many FROM payments) SELECT b.m FROM big b\x1b[D\x1b[D\x1b[D\x1b[D\x1b[D\x1b[D\x1b[D\x1b[D\x1b[D\x1b[D\x1b[D",
+            "b.many",
+        ),
+        ("SELECT predict('fraud', id).lab", "predict('fraud', id).label"),
         ("SELECT classi", "SELECT classify("),
         ("SELECT score('fraud:", "score('fraud:1'"),
         ("SELECT * FROM topic('pay", "topic('payments'"),
@@ -161,7 +167,7 @@ fn commands_show_what_there_is() {
     ask("\\df uni*", &["uniform(n BIGINT"]);
     ask("\\dm", &["fraud", "onnx", "(1 row)"]);
     ask("\\l pay*", &["payments", "3", "(1 row)"]);
-    ask("\\l nothing", &["(0 rows)"]);
+    ask("\\l nothing", &["error: no topic fits \"nothing\"", "hint: Known topics: models, payments."]);
     ask("\\conninfo", &["embedded:.vatic, an embedded broker", "1 topic, 1 model"]);
     ask("\\timing", &["timing is off"]);
     ask("\\timing maybe", &["error: \"maybe\" is neither on nor off"]);
