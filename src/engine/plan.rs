@@ -176,6 +176,11 @@ impl Session {
         let leaves: Leaves = Arc::new(Mutex::default());
         let (mut used, mut left_out) = (Vec::new(), Vec::new());
         for (name, table) in &resolved.tables {
+            if let Some(kafka) = table.kafka().filter(|kafka| kafka.partitions.is_some())
+                && let Some(topic) = self.engine().broker().topic(&kafka.topic).await?
+            {
+                self.tell_partitions(kafka, &topic);
+            }
             let provider = self.provider(table, mode, &leaves, &mut left_out, cores).await?;
             context.register_table(datafusion::common::TableReference::bare(name.as_str()), provider)?;
             used.push(Arc::clone(table));
@@ -342,7 +347,11 @@ impl Session {
         cores: usize,
     ) -> Result<Arc<dyn TableProvider>> {
         let reading = match (mode, &table.options) {
-            (Mode::Answer, TableOptions::File(_)) => return table.file_table(),
+            (Mode::Answer, TableOptions::File(_)) => {
+                let (provider, scan) = table.file_table()?;
+                left_out.extend(scan);
+                return Ok(provider);
+            }
             (Mode::Answer, _) => {
                 let (reading, left) = table.bounded(self.engine().broker(), cores).await?;
                 left_out.push(left);

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use datafusion::catalog::TableProvider;
 
 use crate::config::Options;
-use crate::connector::file::Files;
+use crate::connector::file::{Files, Seen};
 use crate::connector::generator::Generator;
 use crate::connector::{Broker, Event, Limit, NewTopic, OffsetAt, Rows, Source, SourceSpec, Start, Topic, TopicSource};
 use crate::error::{Error, Result, did_you_mean};
@@ -21,6 +21,9 @@ use crate::sql::{MetadataColumn, TableDefinition, TableOptions};
 use crate::stream::scan::{LeftOut, OpenSource};
 use crate::stream::table::{BadRecords, ColumnSource, Metadata, TopicTable};
 use crate::stream::write::{Partitions, WriteSpec};
+
+/// A table over files, and how far it has been read where that is known.
+pub type FileTable = (Arc<dyn TableProvider>, Option<Arc<LeftOut>>);
 
 /// A table with its options read.
 #[derive(Debug, Clone)]
@@ -87,13 +90,22 @@ impl Table {
         }
     }
 
-    /// A table over files as DataFusion reads it in a plain SELECT.
+    /// A table over files as DataFusion reads it in a plain SELECT, and how far that is where they are lines.
     ///
     /// # Errors
     /// `Internal` if it is none.
-    pub fn file_table(&self) -> Result<Arc<dyn TableProvider>> {
+    pub fn file_table(&self) -> Result<FileTable> {
         match &self.rows.files {
-            Some(files) => files.table(),
+            Some(files) => {
+                let left_out = Arc::new(LeftOut::default());
+                let bytes = files.bytes().and_then(|bytes| i64::try_from(bytes).ok());
+                bytes.into_iter().for_each(|bytes| left_out.progress().set_ends(vec![bytes]));
+                let scan = Arc::clone(&left_out);
+                let seen = Seen::new(move |rows, bytes| {
+                    scan.progress().add(0, rows, 0, i64::try_from(bytes).unwrap_or(i64::MAX));
+                });
+                Ok((files.table(seen)?, bytes.map(|_| left_out)))
+            }
             None => Err(Error::internal(format!("table \"{}\" has no files", self.definition.name))),
         }
     }

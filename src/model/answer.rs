@@ -102,7 +102,8 @@ fn entries(value: DataType) -> FieldRef {
 /// `Features` for `classify` on a model without classes, and for `score` on one that only gives labels.
 pub fn check(model: &str, function: Function, signature: &Signature) -> Result<(), ModelError> {
     let wrong = |difference: &str, hint: &str| {
-        Err(ModelError::Features { model: model.to_owned(), difference: difference.to_owned(), hint: hint.to_owned() })
+        let (model, difference, hint) = (model.to_owned(), difference.to_owned(), hint.to_owned());
+        Err(ModelError::Features { model, difference, hint, argument: None })
     };
     match (function, signature.kind) {
         (Function::Classify, Kind::Regression { .. } | Kind::Anomaly { label: None, .. }) => {

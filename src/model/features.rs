@@ -99,15 +99,19 @@ pub fn describe(inputs: &[Input]) -> String {
 /// `Features` if number, names or types do not fit; the hint says what the model takes.
 pub fn bind(model: &str, features: &[Feature], signature: &Signature) -> Result<Binding, ModelError> {
     let inputs = &signature.inputs;
-    let wrong = |difference: String| ModelError::Features { model: model.to_owned(), difference, hint: hint(inputs) };
+    let about = |argument: Option<usize>, difference: String| {
+        let (model, hint) = (model.to_owned(), hint(inputs));
+        ModelError::Features { model, difference, hint, argument }
+    };
+    let first = |difference| about(Some(0), difference);
     let total: usize = inputs.iter().map(|i| i.width).sum();
     let from = match features {
-        [one] if matches!(one.data_type, DataType::Struct(_)) => by_name(one, inputs).map_err(wrong)?,
+        [one] if matches!(one.data_type, DataType::Struct(_)) => by_name(one, inputs).map_err(first)?,
         [one] if element(&one.data_type).is_some() => {
             if let DataType::FixedSizeList(_, length) = &one.data_type
                 && usize::try_from(*length).ok() != Some(total)
             {
-                return Err(wrong(format!("takes {}, the list has {length}", count(total))));
+                return Err(first(format!("takes {}, the list has {length}", count(total))));
             }
             let starts = inputs.iter().scan(0, |next, i| Some(std::mem::replace(next, *next + i.width)));
             starts.map(|start| From::List { source: Source::Argument(0), start, total }).collect()
@@ -120,7 +124,8 @@ pub fn bind(model: &str, features: &[Feature], signature: &Signature) -> Result<
                 (Some(_), width) => Ok(From::List { source: Source::Argument(index), start: 0, total: width }),
                 (None, 1) => Ok(From::Columns(vec![Source::Argument(index)])),
                 (None, width) => {
-                    Err(wrong(format!("takes a list of {width} for \"{}\", {} was given", input.name, given(feature))))
+                    let difference = format!("takes a list of {width} for \"{}\", {} was given", input.name, given(feature));
+                    Err(about(Some(index), difference))
                 }
             })
             .collect::<Result<_, _>>()?,
@@ -130,12 +135,12 @@ pub fn bind(model: &str, features: &[Feature], signature: &Signature) -> Result<
         }
         many => {
             let were = if many.len() == 1 { "was" } else { "were" };
-            return Err(wrong(format!("takes {}, {} {were} given", count(total), many.len())));
+            return Err(about(None, format!("takes {}, {} {were} given", count(total), many.len())));
         }
     };
     let inputs: Vec<Bound> = inputs.iter().zip(from).map(|(input, from)| Bound { input: input.clone(), from }).collect();
     for bound in &inputs {
-        bound.check(features).map_err(wrong)?;
+        bound.check(features).map_err(|(argument, difference)| about(Some(argument), difference))?;
     }
     Ok(Binding { model: model.to_owned(), inputs })
 }
@@ -205,7 +210,8 @@ fn fits(given: &DataType, wanted: &DataType) -> bool {
 }
 
 impl Bound {
-    fn check(&self, features: &[Feature]) -> Result<(), String> {
+    /// Checks the types of what it is made of; says which argument does not fit, and why.
+    fn check(&self, features: &[Feature]) -> Result<(), (usize, String)> {
         let (sources, list) = match &self.from {
             From::Columns(sources) => (sources.as_slice(), false),
             From::List { source, .. } => (std::slice::from_ref(source), true),
@@ -217,12 +223,16 @@ impl Bound {
                 }
                 (Source::Argument(index) | Source::Field(index), _) => features.get(*index).cloned(),
             };
-            let Some(feature) = feature else { return Err("lacks a feature".to_owned()) };
+            let argument = match source {
+                Source::Argument(index) => *index,
+                Source::Field(_) => 0,
+            };
+            let Some(feature) = feature else { return Err((argument, "lacks a feature".to_owned())) };
             let data_type =
                 if list { element(&feature.data_type).unwrap_or(&feature.data_type) } else { &feature.data_type };
             if !fits(data_type, &self.input.data_type) {
                 let (wanted, name) = (sql_name(&self.input.data_type), &self.input.name);
-                return Err(format!("takes {wanted} for \"{name}\", {} was given", given(&feature)));
+                return Err((argument, format!("takes {wanted} for \"{name}\", {} was given", given(&feature))));
             }
         }
         Ok(())

@@ -220,6 +220,8 @@ pub enum ModelError {
         difference: String,
         /// How to give them.
         hint: String,
+        /// Which of them does not fit, from 0, if it is one.
+        argument: Option<usize>,
     },
     /// The name is not that of a model.
     #[error("\"{name}\" is not a model's name")]
@@ -254,6 +256,12 @@ impl Explain for ModelError {
         match self {
             Self::Features { .. } | Self::BadName { .. } | Self::Missing { .. } => ErrorKind::User,
             Self::Unknown { .. } | Self::Load { .. } | Self::Run { .. } | Self::Unusable { .. } => ErrorKind::Data,
+        }
+    }
+    fn argument(&self) -> Option<usize> {
+        match self {
+            Self::Features { argument, .. } => *argument,
+            _ => None,
         }
     }
     fn hint(&self) -> Option<String> {

@@ -6,6 +6,7 @@
 
 mod find;
 mod read;
+mod scan;
 #[cfg(test)]
 mod tests;
 mod write;
@@ -20,17 +21,15 @@ use datafusion::catalog::TableProvider;
 use datafusion::catalog::streaming::StreamingTable;
 use datafusion::datasource::file_format::parquet::ParquetFormat;
 use datafusion::datasource::listing::{ListingOptions, ListingTable, ListingTableConfig, ListingTableUrl};
-use datafusion::execution::{SendableRecordBatchStream, TaskContext};
-use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use datafusion::physical_plan::streaming::PartitionStream;
 use tokio::sync::mpsc;
 
-use super::{Assignment, Chunk, Connector, Cut, Event, Limit, Rows, Source};
+use super::{Assignment, Chunk, Connector, Cut, Event, Limit, Source};
 use crate::config::{OptionSpec, Options};
 use crate::error::{Error, Result, did_you_mean};
-use crate::format::{CsvDialect, Format, Inferred, format, type_name};
+use crate::format::{CsvDialect, Format, Inferred, format, twice, type_name};
 pub use read::Lines;
 use read::{Item, Reader, Shape, sample};
+pub use scan::Seen;
 pub use write::{Compression, FileWriter, WriteOptions, Written};
 
 /// `connector = 'file'`.
@@ -53,7 +52,7 @@ impl Connector for FileConnector {
                 name: "format",
                 values: "json, csv, parquet",
                 default: "by the file's extension, else json",
-                doc: "How the files are written; json: one object per line.",
+                doc: "How the files are written; json: one object per line, or one array of objects.",
             },
             OptionSpec {
                 name: "bad_records",
@@ -138,13 +137,20 @@ impl Files {
         let (line, schema) = match (declared, &shape.header) {
             (None, _) => {
                 let lines: Vec<&[u8]> = lines.iter().map(Vec::as_slice).collect();
-                let found =
-                    format.infer(&lines, &options).map_err(|e| e.context(format!("file \"{}\"", paths[0].display())))?;
+                let found = format.infer(&lines, &options).map_err(|error| {
+                    let hint = lines_hint(format, &lines);
+                    let error = error.context(format!("file \"{}\"", paths[0].display()));
+                    hint.map_or(error.clone(), |hint| error.hint(hint))
+                })?;
                 found.options.iter().for_each(|(name, value)| options.set(name, value));
                 let schema = Arc::clone(&inferred.insert(found).schema);
                 (Arc::clone(&schema), schema)
             }
             (Some(declared), Some(names)) => {
+                let all: Vec<&str> = names.iter().map(String::as_str).collect();
+                if let Some(error) = twice(&all, |a, b| a == b && declared.field_with_name(a).is_ok()) {
+                    return Err(error.context(format!("file \"{}\"", paths[0].display())));
+                }
                 let fields = names.iter().map(|name| match declared.field_with_name(name) {
                     Ok(field) => field.clone(),
                     Err(_) => Field::new(name, DataType::Utf8, true),
@@ -216,13 +222,22 @@ impl Files {
         format.decoder(Arc::clone(line), &projection, &self.options).map(Some)
     }
 
-    /// The files as a table for plain SELECT: Parquet through DataFusion's own scan, lines through our decoders.
+    /// How many bytes the files have, if they are lines: what [`Seen`] counts up to.
+    #[must_use]
+    pub fn bytes(&self) -> Option<u64> {
+        let size = |path: &PathBuf| std::fs::metadata(path).map_or(0, |meta| meta.len());
+        matches!(self.kind, Kind::Lines { .. }).then(|| self.paths.iter().map(size).sum())
+    }
+
+    /// The files as a table for plain SELECT: Parquet through DataFusion's own scan, lines through our decoders, which tell
+    /// `seen` how far they are.
     ///
     /// # Errors
     /// `Internal` if DataFusion refuses the paths.
-    pub fn table(&self) -> Result<Arc<dyn TableProvider>> {
+    pub fn table(&self, seen: Seen) -> Result<Arc<dyn TableProvider>> {
         if matches!(self.kind, Kind::Lines { .. }) {
-            let table = StreamingTable::try_new(Arc::clone(&self.schema), vec![Arc::new(self.clone())])?;
+            let scan = scan::Scan { files: self.clone(), seen };
+            let table = StreamingTable::try_new(Arc::clone(&self.schema), vec![Arc::new(scan)])?;
             return Ok(Arc::new(table));
         }
         let urls =
@@ -252,6 +267,15 @@ impl Files {
     }
 }
 
+/// What to do about lines of JSON that are parts of an object: somebody wrote it for people, over several lines.
+#[must_use]
+pub fn lines_hint(format: &dyn Format, lines: &[&[u8]]) -> Option<String> {
+    let first = lines.first().filter(|_| format.name() == "json")?;
+    let cut = first.trim_ascii_start().starts_with(b"{")
+        && serde_json::from_slice::<serde::de::IgnoredAny>(first).is_err_and(|error| error.is_eof());
+    cut.then(|| "Write each object on one line: jq -c . FILE does it.".to_owned())
+}
+
 /// The columns of `declared` as they are in `found`, by name.
 ///
 /// # Errors
@@ -274,30 +298,6 @@ fn matched(found: &SchemaRef, declared: &SchemaRef, path: &std::path::Path) -> R
         }
     }
     Ok(Arc::clone(declared))
-}
-
-impl PartitionStream for Files {
-    fn schema(&self) -> &SchemaRef {
-        &self.schema
-    }
-    fn execute(&self, _context: Arc<TaskContext>) -> SendableRecordBatchStream {
-        let items = match self.reader(0, false).and_then(Reader::spawn) {
-            Ok(items) => items,
-            Err(error) => {
-                let failed = futures::stream::once(async { Err(error.into()) });
-                return Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&self.schema), failed));
-            }
-        };
-        let batches = futures::stream::unfold(items, |mut items| async {
-            let batch = match items.recv().await? {
-                Ok(Item { rows: Rows::Batch(batch), .. }) => Ok(batch),
-                Ok(_) => Err(Error::internal("a file gave records where batches were asked for").into()),
-                Err(error) => Err(error.into()),
-            };
-            Some((batch, items))
-        });
-        Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&self.schema), batches))
-    }
 }
 
 /// Rows of files as an input of a job.

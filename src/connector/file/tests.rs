@@ -9,6 +9,7 @@ use datafusion::parquet::arrow::ArrowWriter;
 use datafusion::prelude::SessionContext;
 
 use super::*;
+use crate::connector::Rows;
 use crate::error::ErrorKind;
 
 const ALL: Limit = Limit { rows: usize::MAX, bytes: usize::MAX };
@@ -49,7 +50,7 @@ async fn read(files: &Files, start: i64, limit: Limit) -> Result<(Vec<i64>, Vec<
 
 async fn select(files: &Files, sql: &str) -> Result<String> {
     let context = SessionContext::new();
-    context.register_table("t", files.table()?)?;
+    context.register_table("t", files.table(Seen::new(|_, _| ()))?)?;
     let batches = context.sql(sql).await?.collect().await?;
     Ok(pretty_format_batches(&batches).unwrap().to_string())
 }
@@ -68,6 +69,42 @@ async fn files_are_read_in_the_order_of_their_names_and_resumed() {
         assert_eq!(read(&files, 9, ALL).await.unwrap().0, [] as [i64; 0]);
         let one = Limit { rows: 1, bytes: 0 };
         assert_eq!(read(&files, 1, one).await.unwrap(), (vec![2, 3, 4], vec![2, 3, 4]));
+    }
+}
+
+#[tokio::test]
+async fn the_elements_of_an_array_are_lines() {
+    let dir = tempfile::tempdir().unwrap();
+    for (text, numbers) in [
+        ("[{\"n\":1},{\"n\":2}]", &[1, 2][..]),
+        (
+            "\u{feff}\n [\n  {\n    \"n\": 1, \"s\": \"]},\\\"[\"\n  }\n ,\r\n  {\"n\": 2, \"l\": [[1], {\"x\": 2}]}\n]\n\n",
+            &[1, 2],
+        ),
+        // One after the other, and lines behind.
+        ("[{\"n\":1}]\n[]\n[{\"n\":2}]{\"n\":3}\n{\"n\":4}", &[1, 2, 3, 4]),
+        ("{\"n\":1}\n[{\"n\":2}]\n{\"n\":3}", &[1, 3]),
+    ] {
+        write(dir.path(), "a.json", text);
+        let path = dir.path().join("a.json").display().to_string();
+        let files = Files::open(&path, &options(&[("bad_records", "skip")]), None).await.unwrap();
+        assert_eq!(read(&files, 0, ALL).await.unwrap().0, numbers, "{text}");
+    }
+    for (text, told) in [
+        ("[{\"n\":1},", "the array is not closed"),
+        ("[{\"n\":1", "the array is not closed"),
+        ("[\n{\"n\":1},\n{\"n\":\"x\"}]", "line 3: column \"n\": expected BIGINT, found \"x\""),
+        ("[{\"n\":1},]", "line 1: the value is empty"),
+        ("[{\"n\":1},\n{\"n\":2} {\"n\":3}]", "line 2: not JSON: "),
+    ] {
+        write(dir.path(), "a.json", text);
+        let path = dir.path().join("a.json").display().to_string();
+        let declared = Arc::new(Schema::new(vec![Field::new("n", DataType::Int64, true)]));
+        let error = match Files::open(&path, &options(&[]), Some(declared)).await {
+            Ok(files) => read(&files, 0, ALL).await.unwrap_err(),
+            Err(error) => error,
+        };
+        assert!(error.message().contains(told), "{text}: {error:?}");
     }
 }
 

@@ -29,7 +29,9 @@ pub enum Kind {
 pub enum BadProperty {
     /// There is none of that name; the names there are.
     Unknown(String, Vec<String>),
-    /// The value of a property does not fit, or two do not fit together.
+    /// A property does not take its value.
+    Value { name: String, value: String, reason: String },
+    /// Values do not fit together.
     Invalid(String),
 }
 
@@ -92,7 +94,8 @@ impl Client {
                     }
                     sys::rd_kafka_conf_res_t::RD_KAFKA_CONF_INVALID => {
                         sys::rd_kafka_conf_destroy(conf);
-                        return Err(BadProperty::Invalid(text(reason.as_ptr())));
+                        let reason = text(reason.as_ptr());
+                        return Err(BadProperty::Value { name: name.clone(), value: value.clone(), reason });
                     }
                 }
             }
