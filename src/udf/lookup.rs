@@ -27,50 +27,35 @@ use crate::error::{Error, Result};
 use super::call::{AsyncCalls, CallError, Runtime};
 use super::error::UdfError;
 use super::function::{Bound, OnError, Version};
-use super::scalar::{checked, panicked};
+use super::head::Head;
+use super::scalar::panicked;
 use super::signature::{AsyncOptions, Kind, Signature};
 
 /// An async function in a query.
-#[derive(Debug)]
-pub struct Lookup {
-    bound: Arc<Bound>,
-    signature: Signature,
-    accepted: Accepted,
-}
-
-impl PartialEq for Lookup {
-    fn eq(&self, other: &Self) -> bool {
-        self.bound == other.bound
-    }
-}
-impl Eq for Lookup {}
-impl std::hash::Hash for Lookup {
-    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
-        self.bound.hash(state);
-    }
-}
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub struct Lookup(Head);
 
 impl Lookup {
     pub fn udf(bound: Arc<Bound>, signature: Signature) -> ScalarUDF {
         // DataFusion's wrapper does not ask for coercions: anything is accepted here, checked with the result's field, and cast
         // before it is sent.
         let accepted = Accepted::variadic_any(Volatility::Volatile);
-        AsyncScalarUDF::new(Arc::new(Self { bound, signature, accepted })).into_scalar_udf()
+        AsyncScalarUDF::new(Arc::new(Self(Head::new(bound, signature, accepted)))).into_scalar_udf()
     }
 }
 
 impl ScalarUDFImpl for Lookup {
     fn name(&self) -> &str {
-        &self.bound.function.name
+        self.0.name()
     }
     fn signature(&self) -> &Accepted {
-        &self.accepted
+        &self.0.accepted
     }
     fn return_type(&self, _: &[DataType]) -> DfResult<DataType> {
-        Ok(self.signature.returns.clone())
+        Ok(self.0.returns())
     }
     fn return_field_from_args(&self, args: ReturnFieldArgs<'_>) -> DfResult<FieldRef> {
-        checked(&self.bound, &self.signature, args)
+        self.0.field(args.arg_fields)
     }
     fn invoke_with_args(&self, _: ScalarFunctionArgs) -> DfResult<ColumnarValue> {
         internal_err!("{}() is async and was called as if it were not", self.name())
@@ -80,14 +65,14 @@ impl ScalarUDFImpl for Lookup {
 #[async_trait]
 impl AsyncScalarUDFImpl for Lookup {
     async fn invoke_async_with_args(&self, args: ScalarFunctionArgs) -> DfResult<ColumnarValue> {
-        let columns = Bound::columns(&self.signature, &args.args, args.number_rows)?;
-        let version = self.bound.version();
+        let Head { bound, signature, .. } = &self.0;
+        let columns = Bound::columns(signature, &args.args, args.number_rows)?;
+        let version = bound.version();
         // The options are the version's: a replacement may have others.
         let (Some(calls), Kind::Async(options)) = (version.library.asynchronous, version.signature.kind) else {
             return internal_err!("library \"{}\" has no __start", version.path.display());
         };
-        let mut batch =
-            Batch { bound: &self.bound, version: &version, calls, options, columns, answers: Answers::default() };
+        let mut batch = Batch { bound, version: &version, calls, options, columns, answers: Answers::default() };
         Ok(ColumnarValue::Array(batch.compute(args.number_rows).await?))
     }
 }

@@ -16,6 +16,7 @@ mod callable;
 mod error;
 mod ffi;
 mod function;
+mod head;
 mod library;
 mod lookup;
 mod scalar;
