@@ -23,6 +23,7 @@ mod scalar;
 mod signature;
 mod source;
 mod template;
+mod tidy;
 
 pub use build::{Built, build, cache_dir, check, sources_in};
 pub use callable::Callable;
