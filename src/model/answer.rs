@@ -25,7 +25,7 @@ use arrow::datatypes::{DataType, Field, FieldRef, Fields, Float64Type};
 use arrow::error::ArrowError;
 
 use super::features::Binding;
-use super::{Function, Kind, LiveModel, Loaded, ModelError, Signature, guard};
+use super::{Function, Kind, Loaded, ModelError, Signature, guard};
 
 /// Which version answers: what `predict` tells about it.
 #[derive(Debug, Clone, Copy)]
@@ -38,12 +38,6 @@ pub struct ModelIdentity<'a> {
     pub sha256: &'a str,
     /// Where its descriptor lies on the model topic.
     pub offset: i64,
-}
-
-impl<'a> From<&'a LiveModel> for ModelIdentity<'a> {
-    fn from(model: &'a LiveModel) -> Self {
-        Self { name: &model.name, version: model.version, sha256: &model.sha256, offset: model.offset }
-    }
 }
 
 impl ModelIdentity<'_> {

@@ -322,7 +322,7 @@ impl Bound {
             return Ok(array.clone());
         }
         let cast = cast_with_options(array, &self.input.data_type, &CastOptions { safe: true, ..Default::default() })?;
-        if cast.null_count() > array.logical_null_count() {
+        if cast.null_count() > missing(array) {
             let given = array.logical_nulls();
             for row in (0..array.len()).filter(|r| cast.is_null(*r) && given.as_ref().is_none_or(|g| g.is_valid(*r))) {
                 verdict.failed.entry(row).or_insert_with(|| self.out_of_range());
@@ -376,7 +376,7 @@ impl Bound {
             return Ok(picked);
         }
         let cast = cast_with_options(&picked, &self.input.data_type, &CastOptions { safe: true, ..Default::default() })?;
-        if cast.null_count() > picked.logical_null_count() {
+        if cast.null_count() > missing(&picked) {
             let given = picked.logical_nulls();
             for at in (0..picked.len()).filter(|at| cast.is_null(*at) && given.as_ref().is_none_or(|g| g.is_valid(*at))) {
                 verdict.failed.entry(at / width).or_insert_with(|| self.out_of_range());
@@ -441,6 +441,12 @@ fn list_parts(lists: &ArrayRef) -> Result<(ArrayRef, Box<dyn Fn(usize) -> (usize
 fn span<T: Copy + TryInto<usize>>(from: T, to: T) -> (usize, usize) {
     let from = from.try_into().unwrap_or(0);
     (from, to.try_into().unwrap_or(from) - from)
+}
+
+/// How many values are NULL, behind a dictionary too. (`logical_null_count` is newer than the arrow of `udfs/vatic_score/scorer`, which
+/// compiles this file as well.)
+fn missing(array: &ArrayRef) -> usize {
+    array.logical_nulls().map_or(0, |nulls| nulls.null_count())
 }
 
 /// Columns to rows, one row behind the other.
