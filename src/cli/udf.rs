@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::args::UdfCommand;
 use super::output::Output;
+use super::ui;
 use crate::error::{Error, Result};
 use crate::sql::types::sql_type;
 use crate::udf::{self, Template};
@@ -32,6 +33,7 @@ pub(crate) async fn udf(command: UdfCommand) -> Result<()> {
 }
 
 fn build(path: &Path) -> Result<String> {
+    ui::write(&format!("{}\n", udf::announcement(&format!("\"{}\"", path.display()))));
     let built = udf::build(path, true)?;
     udf::try_load(&built)?;
     let signature = &built.source.signature;

@@ -14,7 +14,7 @@ use crate::sql::functions::FUNCTIONS;
 use crate::sql::settings::OnError as OnErrorSetting;
 use crate::sql::types::sql_type;
 use crate::stream::epoch_context::EpochCell;
-use crate::udf::{Bound, Callable, Function, Limits, OnError, Version, sources_in};
+use crate::udf::{Bound, Callable, Function, Limits, OnError, Version, announcement, sources_in};
 
 use super::plan::calls;
 use super::session::{Outcome, Session, done};
@@ -27,13 +27,12 @@ pub type Functions = BTreeMap<String, Arc<Function>>;
 /// Builds and loads what is at `path`; `shown` is what people typed.
 async fn open(path: &Path, shown: &Path, notices: &Notices) -> Result<Version> {
     let (path, shown) = (path.to_owned(), shown.to_owned());
-    let name = shown.display().to_string();
+    let announcement = announcement(&format!("function \"{}\"", shown.display()));
     let mut work = tokio::task::spawn_blocking(move || Version::open(&path, &shown));
-    // A first build compiles Arrow, too.
     let version = match tokio::time::timeout(std::time::Duration::from_secs(3), &mut work).await {
         Ok(version) => version,
         Err(_) => {
-            notices.info(format!("building function \"{name}\"; the first one takes minutes"));
+            notices.info(announcement);
             work.await
         }
     };

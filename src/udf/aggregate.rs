@@ -64,6 +64,13 @@ impl AggregateUDFImpl for Aggregate {
                 .hint("Take the distinct rows in a subquery: SELECT f(a) FROM (SELECT DISTINCT a FROM t).")
                 .into());
         }
+        if !args.order_bys.is_empty() {
+            let error =
+                Error::user(format!("{}() does not take ORDER BY: it gets the rows of a group in any order", self.name()));
+            return Err(error
+                .hint("Hand over what to sort by as an argument of its own, and let the function sort.")
+                .into());
+        }
         let Head { bound, signature, .. } = &self.0;
         Ok(Box::new(Group {
             bound: Arc::clone(bound),
@@ -72,6 +79,13 @@ impl AggregateUDFImpl for Aggregate {
             rows: 0,
             bytes: 0,
         }))
+    }
+    fn create_sliding_accumulator(&self, _: AccumulatorArgs) -> DfResult<Box<dyn Accumulator>> {
+        let error = Error::user(format!(
+            "{}() does not take OVER with a frame whose begin moves: no row can leave it again",
+            self.name()
+        ));
+        Err(error.hint("Let the frame begin at UNBOUNDED PRECEDING, or group by a column.").into())
     }
 }
 

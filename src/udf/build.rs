@@ -10,6 +10,8 @@
 //! says. Cache: `$XDG_CACHE_HOME/vatic-udfs`, else `~/.cache/vatic-udfs`; `tidy.rs` keeps it small.
 
 use std::io::ErrorKind as Io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::SystemTime;
@@ -41,7 +43,26 @@ pub struct Built {
 pub fn cache_dir() -> PathBuf {
     let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let cache = set("XDG_CACHE_HOME").or_else(|| set("HOME").map(|home| home.join(".cache")));
-    cache.unwrap_or_else(std::env::temp_dir).join("vatic-udfs")
+    let own = || std::env::temp_dir().join(format!("vatic-{}", nix::unistd::geteuid()));
+    cache.unwrap_or_else(own).join("vatic-udfs")
+}
+
+/// What is said before a build that may take long: on a machine, the first one compiles Arrow 51.
+#[must_use]
+pub fn announcement(what: &str) -> String {
+    let first = !cache_dir().join("target/release").is_dir();
+    format!("building {what}{}", if first { "; the first one on a machine takes some minutes" } else { "" })
+}
+
+/// Makes `dir`, and refuses one that another user owns or may write to: its libraries run with our rights.
+fn private(dir: &Path) -> Result<(), UdfError> {
+    let wrong = |source| UdfError::Write { path: dir.to_owned(), source };
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(wrong)?;
+    let found = std::fs::metadata(dir).map_err(wrong)?;
+    if found.uid() == nix::unistd::geteuid().as_raw() && found.mode() & 0o022 == 0 {
+        return Ok(());
+    }
+    Err(wrong(Io::PermissionDenied.into()))
 }
 
 /// The library of the function at `path`: from the cache if its source has not changed, unless `anew`; else built.
@@ -50,6 +71,7 @@ pub fn cache_dir() -> PathBuf {
 /// If there is no function, no compiler, or it does not compile.
 pub fn build(path: &Path, anew: bool) -> Result<Built, UdfError> {
     let source = Source::find(path)?;
+    private(&cache_dir())?;
     let mut stale = String::new();
     if let (Some(library), false) = (&source.library, anew) {
         let unreadable = |e| UdfError::Unreadable { path: library.clone(), source: e };
@@ -251,7 +273,7 @@ fn hint(source: &Source) -> String {
                 CASE WHEN x THEN 1 ELSE 0 END and microseconds since 1970."
             .to_owned();
     }
-    "Mend the source; vatic udf check PATH shows its errors.".to_owned()
+    "Mend the source where the compiler points.".to_owned()
 }
 
 /// Runs a compiler to its end.
@@ -263,6 +285,10 @@ fn run(mut command: Command, program: &'static str, source: &Source, stale: &str
     })?;
     if output.status.success() {
         return Ok(output);
+    }
+    // Cargo ends by the signal, or with 128 + its number where a shell is between.
+    if output.status.signal().is_some() || output.status.code() == Some(130) {
+        return Err(UdfError::Interrupted { path });
     }
     let said = String::from_utf8_lossy(&output.stderr).trim_end().to_owned();
     Err(UdfError::Compile { path, said, hint: hint(source) })

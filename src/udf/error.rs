@@ -59,6 +59,18 @@ pub enum UdfError {
         /// What to do.
         hint: String,
     },
+    /// A signal ended the compiler, as Ctrl-C does.
+    #[error("building function file \"{path}\" was interrupted", path = path.display())]
+    Interrupted {
+        /// The file.
+        path: PathBuf,
+    },
+    /// There is something where a new crate was to be written.
+    #[error("there is \"{path}\" already", path = path.display())]
+    Exists {
+        /// Where.
+        path: PathBuf,
+    },
     /// The library cannot be loaded or is not what its source says.
     #[error("cannot load library \"{path}\": {what}", path = path.display())]
     Load {
@@ -110,6 +122,7 @@ impl Explain for UdfError {
         match self {
             Self::Unreadable { source, .. } if source.kind() != std::io::ErrorKind::NotFound => ErrorKind::External,
             Self::NoCompiler { .. } | Self::Write { .. } => ErrorKind::External,
+            Self::Interrupted { .. } => ErrorKind::Interrupted,
             _ => ErrorKind::User,
         }
     }
@@ -125,6 +138,11 @@ impl Explain for UdfError {
             Self::Source { hint, .. } | Self::Load { hint, .. } | Self::Compile { hint, .. } => hint.clone(),
             Self::NoCompiler { .. } => {
                 "Install Rust (https://rustup.rs), or build it with vatic udf build where Rust is, with the same cache folder.".into()
+            }
+            Self::Interrupted { .. } => "Begin again: what was compiled so far is kept.".into(),
+            Self::Exists { .. } => "Choose another name, or remove it.".into(),
+            Self::Write { source, .. } if source.kind() == std::io::ErrorKind::PermissionDenied => {
+                "Set XDG_CACHE_HOME to a folder that is yours and that nobody else may write to: what lies there runs with your rights.".into()
             }
             Self::Write { .. } => "XDG_CACHE_HOME says where built functions are kept.".into(),
             Self::Arguments { usage, .. } => format!("Write {usage}."),

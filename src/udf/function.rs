@@ -6,6 +6,7 @@
 //! CREATE OR REPLACE ...      Function f ─► Version 2, for whatever epoch begins next
 //! ```
 
+use std::collections::HashMap;
 use std::hash::{Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -158,9 +159,19 @@ pub struct Bound {
     pub(super) function: Arc<Function>,
     pub(super) limits: Limits,
     cell: Arc<EpochCell>,
-    /// The epoch that the version was taken in.
-    taken: Mutex<Option<(Arc<EpochContext>, Arc<Version>)>>,
+    taken: Mutex<Option<Taken>>,
 }
+
+/// What holds for one epoch.
+#[derive(Debug)]
+struct Taken {
+    of: Arc<EpochContext>,
+    version: Arc<Version>,
+    failed: Failed,
+}
+
+/// Rows that have failed in an epoch, by their arguments, and why: an epoch that is tried again in parts need not wait for them again.
+pub(super) type Failed = HashMap<Box<[u8]>, String>;
 
 /// Two of them are equal if they call the same function: a query has one set of limits.
 impl PartialEq for Bound {
@@ -186,13 +197,18 @@ impl Bound {
         let epoch = self.cell.get();
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
         match &*taken {
-            Some((of, version)) if Arc::ptr_eq(of, &epoch) => Arc::clone(version),
+            Some(taken) if Arc::ptr_eq(&taken.of, &epoch) => Arc::clone(&taken.version),
             _ => {
                 let version = self.function.present();
-                *taken = Some((epoch, Arc::clone(&version)));
+                *taken = Some(Taken { of: epoch, version: Arc::clone(&version), failed: Failed::new() });
                 version
             }
         }
+    }
+    /// Does something with the rows that have failed in the epoch of [`Bound::version`].
+    pub(super) fn failed<T>(&self, work: impl FnOnce(&mut Failed) -> T) -> T {
+        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        work(taken.as_mut().map_or(&mut Failed::new(), |taken| &mut taken.failed))
     }
     /// Checks number and types of arguments, with words of our own.
     pub(super) fn check(&self, signature: &Signature, given: &[DataType]) -> Result<(), UdfError> {
@@ -260,14 +276,15 @@ pub(super) fn exactly(array: &ArrayRef, data_type: &DataType) -> DfResult<ArrayR
     Ok(cast_with_options(array, data_type, &strict)?)
 }
 
-/// Whether a value of type `from` is passed as a `to` without a CAST in the query: numbers, texts, bytes and times among themselves.
+/// Whether a value of type `from` is passed as a `to` without a CAST in the query: numbers, texts, bytes and times among themselves,
+/// but nothing whose decimals would be lost.
 fn fits(from: &DataType, to: &DataType) -> bool {
     let text = |t: &DataType| matches!(t, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View);
     let bytes = |t: &DataType| matches!(t, DataType::Binary | DataType::LargeBinary | DataType::BinaryView);
     let time = |t: &DataType| matches!(t, DataType::Timestamp(..));
     matches!(from, DataType::Null)
         || from == to
-        || (from.is_numeric() && to.is_numeric())
+        || (from.is_numeric() && to.is_numeric() && (from.is_integer() || !to.is_integer()))
         || (text(from) && text(to))
         || (bytes(from) && bytes(to))
         || (time(from) && time(to))

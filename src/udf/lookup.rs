@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use arrow::array::{Array, ArrayRef, new_empty_array, new_null_array};
 use arrow::compute::interleave;
 use arrow::datatypes::{DataType, FieldRef};
+use arrow::row::{RowConverter, Rows, SortField};
 use async_trait::async_trait;
 use datafusion::common::{Result as DfResult, internal_err};
 use datafusion::logical_expr::async_udf::{AsyncScalarUDF, AsyncScalarUDFImpl};
@@ -133,8 +134,13 @@ impl Batch<'_> {
             .filter(|(_, argument)| !argument.nullable)
             .map(|(c, _)| c)
             .collect();
-        let sent: Vec<usize> = (0..rows).filter(|row| needed.iter().all(|column| column.is_valid(*row))).collect();
-        let count = sent.len();
+        let mut sent: Vec<usize> = (0..rows).filter(|row| needed.iter().all(|column| column.is_valid(*row))).collect();
+        // An error has the epoch tried again in parts, with these rows among others.
+        let again = self.bound.limits.on_error == OnError::Error;
+        if again {
+            self.leave_out_failed(&mut sent)?;
+        }
+        let (count, known) = (sent.len(), self.answers.failed.len());
         let mut waiting = vec![sent];
         while let Some(group) = waiting.pop() {
             match self.group(&group).await? {
@@ -153,10 +159,11 @@ impl Batch<'_> {
             }
         }
         self.bound.function.counters.call(count, started);
-        for _ in &self.answers.failed {
+        for _ in known..self.answers.failed.len() {
             self.bound.function.counters.error();
         }
-        if let (OnError::Error, Some((row, why))) = (self.bound.limits.on_error, self.answers.failed.first_key_value()) {
+        if let (true, Some((row, why))) = (again, self.answers.failed.first_key_value()) {
+            self.note_failed()?;
             return Err(self.bound.failure(signature, &self.row(*row), why));
         }
         let null = new_null_array(&signature.returns, 1);
@@ -166,6 +173,35 @@ impl Batch<'_> {
         let places: Vec<(usize, usize)> =
             (0..rows).map(|row| self.answers.places.get(&row).copied().unwrap_or(nothing)).collect();
         interleave(&parts, &places).map_err(|e| Error::internal(e.to_string()))
+    }
+
+    /// Takes the rows out of `sent` that have failed before in this epoch, and notes them as failed.
+    fn leave_out_failed(&mut self, sent: &mut Vec<usize>) -> Result<()> {
+        if self.columns.is_empty() || self.bound.failed(|failed| failed.is_empty()) {
+            return Ok(());
+        }
+        let keys = self.keys()?;
+        let before = |row: &usize| self.bound.failed(|failed| failed.get(keys.row(*row).data()).cloned());
+        let known: BTreeMap<usize, String> = sent.iter().filter_map(|row| Some((*row, before(row)?))).collect();
+        sent.retain(|row| !known.contains_key(row));
+        self.answers.failed = known;
+        Ok(())
+    }
+
+    fn note_failed(&self) -> Result<()> {
+        if !self.columns.is_empty() {
+            let keys = self.keys()?;
+            let rows = self.answers.failed.iter().map(|(row, why)| (keys.row(*row).data().into(), why.clone()));
+            self.bound.failed(|failed| failed.extend(rows));
+        }
+        Ok(())
+    }
+
+    /// The arguments of each row as bytes.
+    fn keys(&self) -> Result<Rows> {
+        let fields = self.columns.iter().map(|column| SortField::new(column.data_type().clone())).collect();
+        let rows = RowConverter::new(fields).and_then(|converter| converter.convert_columns(&self.columns));
+        rows.map_err(|e| Error::internal(e.to_string()))
     }
 
     fn row(&self, row: usize) -> Vec<ArrayRef> {

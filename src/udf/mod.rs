@@ -25,7 +25,7 @@ mod source;
 mod template;
 mod tidy;
 
-pub use build::{Built, build, cache_dir, check, sources_in};
+pub use build::{Built, announcement, build, cache_dir, check, sources_in};
 pub use callable::Callable;
 pub use error::UdfError;
 pub use function::{Bound, Counts, Function, Limits, OnError, Version};

@@ -48,7 +48,7 @@ pub enum Template {
 /// Writes a crate for a function called `name` into the folder `dir`, which must not be there yet.
 ///
 /// # Errors
-/// `Source` for a name that Rust does not take; `Write` if the folder is there or cannot be written.
+/// `Source` for a name that Rust does not take; `Exists` if the folder is there; `Write` if it cannot be written.
 pub fn create(dir: &Path, name: &str, template: Template) -> Result<(), UdfError> {
     if syn::parse_str::<syn::Ident>(name).is_err() || name.to_lowercase() != name {
         return Err(UdfError::Source {
@@ -58,7 +58,10 @@ pub fn create(dir: &Path, name: &str, template: Template) -> Result<(), UdfError
         });
     }
     let wrong = |source| UdfError::Write { path: dir.to_owned(), source };
-    std::fs::create_dir(dir).map_err(wrong)?;
+    std::fs::create_dir(dir).map_err(|error| match error.kind() {
+        std::io::ErrorKind::AlreadyExists => UdfError::Exists { path: dir.to_owned() },
+        _ => wrong(error),
+    })?;
     std::fs::create_dir(dir.join("src")).map_err(wrong)?;
     let (text, more) = match template {
         Template::Scalar => (SCALAR, ""),

@@ -131,6 +131,11 @@ fn what_is_wrong_with_a_function_or_a_call_is_said() {
             "haversine() takes DOUBLE for \"lon2\", VARCHAR was given",
             "Write haversine(",
         ),
+        (
+            format!("{} SELECT picky(1.9, 'x')", create("picky", &source("picky.rs", PICKY))),
+            "picky() takes BIGINT for \"n\", DOUBLE was given",
+            "Write picky(",
+        ),
         (format!("{one}{one}"), "function \"haversine\" exists already, from ", "CREATE OR REPLACE FUNCTION haversine"),
         (create("upper", &haversine), "function \"upper\" is built in", "Choose another name"),
         (create("score", &haversine), "function \"score\" is built in", "Choose another name"),
@@ -302,6 +307,15 @@ fn aggregates_see_the_rows_of_their_group() {
     let (code, said) =
         error(&place, &format!("{median} SELECT weighted_median(DISTINCT v, 1) FROM (VALUES (1), (2)) t (v)"));
     assert!(code == 1 && said.contains("does not take DISTINCT"), "{said}");
+    for (call, message) in [
+        ("weighted_median(v, 1 ORDER BY v DESC)", "does not take ORDER BY"),
+        ("weighted_median(v, 1) OVER (ORDER BY v ROWS BETWEEN 1 PRECEDING AND CURRENT ROW)", "a frame whose begin moves"),
+    ] {
+        let (code, said) = error(&place, &format!("{median} SELECT {call} FROM (VALUES (1), (2)) t (v)"));
+        assert!(code == 1 && said.contains(message), "{call}: {said}");
+    }
+    let running = "SELECT weighted_median(v, 1) OVER (ORDER BY v) AS m FROM (VALUES (1), (2), (3)) t (v) ORDER BY v";
+    assert_eq!(rows(&place, &format!("{median}{running}")), [1.0, 1.0, 2.0].map(|m| json!({"m": m})));
     let text = "use arroyo_udf_plugin::udf;\n#[udf]\nfn third(v: Vec<f64>) -> f64 {\n    v[2]\n}\n";
     let third = create("third", &source("third.rs", text));
     let query = "SELECT k, third(v) AS x FROM (VALUES (1, 1.0), (2, 2.0), (2, 4.0), (2, 8.0), (2, NULL)) t (k, v) GROUP BY k ORDER BY k";
@@ -380,7 +394,7 @@ fn a_row_that_times_out_or_panics_stops_no_other() {
     let place = Place::new();
     let (address, _) = server(Duration::from_millis(1));
     let text = std::fs::read_to_string(crates().join("remote_score/src/lib.rs")).unwrap();
-    let text = text.replace("timeout = \"2s\"", "timeout = \"700ms\"").replace("remote_score", "asked");
+    let text = text.replace("timeout = \"2s\"", "timeout = \"4s\"").replace("remote_score", "asked");
     let header = "/*\n[dependencies]\ntokio = { version = \"1\", features = [\"net\", \"io-util\"] }\n*/\n";
     let own: String = text.lines().filter(|line| !line.starts_with("//!")).map(|line| format!("{line}\n")).collect();
     let asked = create("asked", &source("asked.rs", &format!("{header}{own}")));
@@ -414,7 +428,7 @@ fn a_row_that_times_out_or_panics_stops_no_other() {
     let said: Vec<&str> = letters.iter().map(|l| l["headers"]["vatic.error"].as_str().unwrap()).collect();
     assert_eq!(said.len(), 2, "{said:?}");
     assert!(
-        said.iter().any(|s| s.contains("function \"asked\" gave no answer in 700ms, called with address = '")
+        said.iter().any(|s| s.contains("function \"asked\" gave no answer in 4s, called with address = '")
             && s.contains("features = 'slow'")),
         "{said:?}"
     );
@@ -506,7 +520,8 @@ fn the_command_line_builds_checks_and_begins_functions() {
         };
         assert_eq!(rows(&place, &format!("CREATE FUNCTION f FROM '{path}'; SELECT {call} AS x")), [json!({"x": expected})]);
         let again = crate::harness::Running::spawn(command(&place, &args).current_dir(&inside)).end();
-        assert_ne!(again.code, 0, "a folder that is there is left alone");
+        let left = again.err.contains("there is \"f\" already") && again.err.contains("Choose another name");
+        assert!(again.code == 1 && left, "a folder that is there is left alone: {}", again.err);
     }
     let broken =
         place.file("broken.rs", "use arroyo_udf_plugin::udf;\n\n#[udf]\nfn broken(x: i64) -> i64 {\n    x + missing\n}\n");
@@ -753,4 +768,9 @@ fn the_cache_lets_old_libraries_go_when_a_new_one_comes() {
     let ended = crate::harness::Running::spawn(command.env("XDG_CACHE_HOME", place.path("cache"))).end();
     assert_eq!((ended.code, ended.out.as_str()), (0, "{\"x\":7}\n"), "{ended:#?}");
     assert!(!old.exists() && newer.exists());
+    // What others may write to could be anybody's code.
+    let open = std::os::unix::fs::PermissionsExt::from_mode(0o777);
+    std::fs::set_permissions(place.path("cache/vatic-udfs"), open).unwrap();
+    let ended = crate::harness::Running::spawn(command.env("XDG_CACHE_HOME", place.path("cache"))).end();
+    assert!(ended.code == 3 && ended.err.contains("Set XDG_CACHE_HOME to a folder that is yours"), "{ended:#?}");
 }
