@@ -26,6 +26,7 @@ mod show;
 mod tables;
 
 use std::collections::BTreeMap;
+mod unmatched;
 use std::path::Path;
 use std::sync::Arc;
 

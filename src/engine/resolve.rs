@@ -8,14 +8,15 @@ use arrow::datatypes::{Fields, Schema};
 use datafusion::logical_expr::LogicalPlan;
 use sqlparser::ast;
 
-use crate::error::{Error, Result, did_you_mean};
+use crate::config::Options;
+use crate::error::{Error, Result};
 use crate::format::FORMATS;
 use crate::model::table::models_schema;
 use crate::sql::names::{Name, Scope, TableUse, resolve, tables_in, topic_table};
 use crate::sql::{OutputNames, TableDefinition};
 
 use super::session::Session;
-use super::tables::{Table, sample};
+use super::tables::{SAMPLE, Table, sample};
 
 /// A query with everything it reads.
 pub struct Reads {
@@ -119,7 +120,7 @@ impl Session {
 
     /// A table over a topic that nobody declared: the first format that reads its first records.
     async fn infer(&self, topic: &str) -> Result<Table> {
-        let values = sample(self.engine().broker(), topic).await?;
+        let values = sample(self.engine().broker(), topic, &Options::default(), SAMPLE).await?;
         if values.is_empty() {
             let error = Error::data(format!("topic \"{topic}\" is empty: its columns cannot be told from its records"));
             return Err(error.hint("Declare them: CREATE TABLE name (column TYPE, ...) WITH (topic = '...');"));

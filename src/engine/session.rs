@@ -66,6 +66,8 @@ pub struct Session {
     pub(super) params: Params,
     /// What was told of columns that were inferred: each note once.
     pub(super) told: std::sync::Mutex<std::collections::BTreeSet<String>>,
+    /// What is probably not meant in the present statement, found while it was executed.
+    pub(super) advice: Vec<Error>,
     /// Whether a condition of the present statement was folded to false.
     pub(super) never_true: bool,
 }
@@ -86,6 +88,7 @@ impl Session {
             hook: None,
             params: Params::default(),
             told: std::sync::Mutex::default(),
+            advice: Vec::new(),
             never_true: false,
         }
     }
@@ -137,6 +140,7 @@ impl Session {
     /// Whatever is wrong with it, with its place.
     pub async fn execute(&mut self, statement: &Parsed) -> Result<Outcome> {
         self.never_true = false;
+        self.advice.clear();
         let outcome = self.run(&statement.statement).await;
         let outcome = outcome.map_err(|error| super::place::placed(error, &statement.position))?;
         let mut advice = crate::sql::lint(statement);
@@ -145,6 +149,8 @@ impl Session {
             let never = never.hint("Check the values that it compares.");
             advice.push(super::place::placed(never, &statement.position));
         }
+        let found = std::mem::take(&mut self.advice).into_iter();
+        advice.extend(found.map(|found| super::place::placed(found, &statement.position)));
         advice.iter().for_each(|advice| self.engine.notices().advise(advice));
         Ok(outcome)
     }

@@ -260,20 +260,21 @@ pub async fn writable(broker: &Arc<dyn Broker>, kafka: &KafkaOptions) -> Result<
 }
 
 /// How many of a topic's first records inference looks at.
-const SAMPLE: usize = 1_000;
+pub const SAMPLE: usize = 1_000;
 
-/// The values of the first records of a topic.
+/// The values of the first `count` records of a topic, about; `properties` are the reading client's.
 ///
 /// # Errors
 /// `User` if the topic is missing.
-pub async fn sample(broker: &Arc<dyn Broker>, topic: &str) -> Result<Vec<Vec<u8>>> {
+pub async fn sample(broker: &Arc<dyn Broker>, topic: &str, properties: &Options, count: usize) -> Result<Vec<Vec<u8>>> {
     let ends = broker.offsets(&existing(broker, topic).await?.name, OffsetAt::Latest).await?;
     let read = TopicSource { topic: topic.into(), start: Start::At(OffsetAt::Earliest), ends: Some(ends), partitions: None };
-    let spec = SourceSpec { topics: vec![read], group: None, budget: 4 << 20, properties: Options::default() };
+    let bytes = count << 12;
+    let spec = SourceSpec { topics: vec![read], group: None, budget: bytes, properties: properties.clone() };
     let mut source = broker.source(spec).await?;
     let mut values = Vec::new();
-    while values.len() < SAMPLE {
-        match source.next(Limit { rows: SAMPLE - values.len(), bytes: 4 << 20 }).await? {
+    while values.len() < count {
+        match source.next(Limit { rows: count - values.len(), bytes }).await? {
             Event::Cut(cut) => {
                 for chunk in cut.chunks {
                     if let Rows::Records(records) = chunk.rows {

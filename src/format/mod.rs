@@ -27,7 +27,7 @@ use crate::error::{Error, Result};
 
 pub use csv::{Csv, Dialect as CsvDialect, OpenQuote};
 pub use infer::Inferred;
-pub use json::Json;
+pub use json::{Json, field_names};
 pub use raw::Raw;
 pub use records::{Records, RecordsBuilder};
 pub use types::type_name;

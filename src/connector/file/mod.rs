@@ -28,7 +28,7 @@ use tokio::sync::mpsc;
 use super::{Assignment, Chunk, Connector, Cut, Event, Limit, Rows, Source};
 use crate::config::{OptionSpec, Options};
 use crate::error::{Error, Result, did_you_mean};
-use crate::format::{CsvDialect, Format, Inferred, format, type_name};
+use crate::format::{CsvDialect, Format, Inferred, field_names, format, other_delimiter, type_name};
 pub use read::Lines;
 use read::{Item, Reader, Shape, sample};
 pub use write::{Compression, FileWriter, WriteOptions, Written};
@@ -74,6 +74,8 @@ pub struct Files {
     paths: Arc<[PathBuf]>,
     kind: Kind,
     /// The table's columns.
+    /// The fields of the first lines, if the columns were declared and lines are JSON.
+    json_fields: Option<Arc<[String]>>,
     schema: SchemaRef,
     options: Options,
     /// What the lines suggested, if the columns were not declared.
@@ -115,7 +117,8 @@ impl Files {
                 Some(declared) => matched(&found, &declared, &paths[0])?,
                 None => found,
             };
-            return Ok(Self { paths: paths.into(), kind: Kind::Parquet, schema, options, inferred: None });
+            let kind = Kind::Parquet;
+            return Ok(Self { paths: paths.into(), kind, schema, options, inferred: None, json_fields: None });
         }
         if name == "raw" {
             return Err(Error::user("files cannot have format 'raw'").hint("Use json, csv or parquet."));
@@ -133,6 +136,8 @@ impl Files {
             let names = fields.map_err(|e| Error::data(format!("file \"{}\", line 1: {e}", paths[0].display())))?;
             let names = names.into_iter().enumerate().map(|(i, n)| n.unwrap_or_else(|| format!("column{}", i + 1)));
             shape.header = Some(names.collect());
+        let declared_json = format.name() == "json" && declared.is_some();
+        let json_fields = declared_json.then(|| field_names(lines.iter().map(Vec::as_slice)).into());
         }
         let mut inferred = None;
         let (line, schema) = match (declared, &shape.header) {
@@ -170,7 +175,7 @@ impl Files {
         // The reader takes the header lines out, so the decoder never meets one.
         options.set("csv.header", "false");
         let kind = Kind::Lines { format, shape, line, projection };
-        let files = Self { paths: paths.into(), kind, schema, options, inferred };
+        let files = Self { paths: paths.into(), kind, schema, options, inferred, json_fields };
         // What the decoder refuses is told now, not at the first row.
         files.reader(0, false)?;
         Ok(files)
@@ -192,6 +197,24 @@ impl Files {
     /// source with an error that names it, or is left out if `bad_records` is `skip`.
     ///
     /// # Errors
+    /// The names of the fields of the first lines, if the columns were declared and lines are JSON.
+    #[must_use]
+    pub fn json_fields(&self) -> Option<&[String]> {
+        self.json_fields.as_deref()
+    }
+
+    /// The file of the row at `offset`, and the number of its line there, counted from 1; `None` for Parquet, and for a row that
+    /// is not there any more. Reads up to that row: for the few that people are told of.
+    ///
+    /// # Errors
+    /// `External` if a file cannot be read.
+    pub fn place_of(&self, offset: i64) -> Result<Option<(PathBuf, u64)>> {
+        match &self.kind {
+            Kind::Parquet => Ok(None),
+            Kind::Lines { shape, .. } => read::place_of(&self.paths, shape, offset),
+        }
+    }
+
     /// `User` if the format cannot carry a type.
     pub fn source(&self, start: i64) -> Result<Box<dyn Source>> {
         Ok(Box::new(FileSource::new(self.reader(start, false)?.spawn()?, start)))
