@@ -8,6 +8,7 @@
 
 mod blueprint;
 mod copy;
+mod casts;
 mod explain;
 mod functions;
 mod insert;

@@ -135,7 +135,13 @@ pub fn bind(model: &str, features: &[Feature], signature: &Signature) -> Result<
     };
     let inputs: Vec<Bound> = inputs.iter().zip(from).map(|(input, from)| Bound { input: input.clone(), from }).collect();
     for bound in &inputs {
-        bound.check(features).map_err(wrong)?;
+        bound.check(features).map_err(|(difference, cast)| match cast {
+            Some(cast) => {
+                let hint = format!("{cast} {}", hint(&signature.inputs));
+                ModelError::Features { model: model.to_owned(), difference, hint }
+            }
+            None => wrong(difference),
+        })?;
     }
     Ok(Binding { model: model.to_owned(), inputs })
 }
@@ -204,8 +210,18 @@ fn fits(given: &DataType, wanted: &DataType) -> bool {
     }
 }
 
+/// How a column of texts becomes the number that is wanted.
+fn number_of(column: &str, found: &DataType, wanted: &DataType) -> Option<String> {
+    let text = matches!(found, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View);
+    let to = if wanted.is_floating() { "DOUBLE" } else { "BIGINT" };
+    let plain = !column.is_empty() && column.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+    let column = if plain { column.to_owned() } else { format!("\"{}\"", column.replace('"', "\"\"")) };
+    (text && wanted.is_numeric()).then(|| format!("Write TRY_CAST({column} AS {to}) if its texts are numbers."))
+}
+
 impl Bound {
-    fn check(&self, features: &[Feature]) -> Result<(), String> {
+    /// What is wrong with the features for this input; and what to do about it, if that is not what the model takes.
+    fn check(&self, features: &[Feature]) -> Result<(), (String, Option<String>)> {
         let (sources, list) = match &self.from {
             From::Columns(sources) => (sources.as_slice(), false),
             From::List { source, .. } => (std::slice::from_ref(source), true),
@@ -217,12 +233,16 @@ impl Bound {
                 }
                 (Source::Argument(index) | Source::Field(index), _) => features.get(*index).cloned(),
             };
-            let Some(feature) = feature else { return Err("lacks a feature".to_owned()) };
+            let Some(feature) = feature else { return Err(("lacks a feature".to_owned(), None)) };
             let data_type =
                 if list { element(&feature.data_type).unwrap_or(&feature.data_type) } else { &feature.data_type };
             if !fits(data_type, &self.input.data_type) {
                 let (wanted, name) = (sql_name(&self.input.data_type), &self.input.name);
-                return Err(format!("takes {wanted} for \"{name}\", {} was given", given(&feature)));
+                let cast = match (source, &feature.name) {
+                    (Source::Argument(_), Some(column)) if !list => number_of(column, data_type, &self.input.data_type),
+                    _ => None,
+                };
+                return Err((format!("takes {wanted} for \"{name}\", {} was given", given(&feature)), cast));
             }
         }
         Ok(())
