@@ -248,9 +248,8 @@ impl LeftOutNotice {
             let records = if count == 1 { "record" } else { "records" };
             let text = format!("left out {count} {records} that could not be read; the first: {first}");
             let hint = too_many(count, left.seen()).map(|part| {
-                format!(
-                    "{part} could not be read: compare the table's columns with the records, which \"vatic consume\" shows."
-                )
+                let shown = if first.starts_with("file ") { "" } else { ", which \"vatic consume\" shows" };
+                format!("{part} could not be read: compare the table's columns with the records{shown}.")
             });
             self.notices.warn(text, hint);
         }

@@ -87,15 +87,12 @@ impl Table {
         }
     }
 
-    /// A table over files as DataFusion reads it in a plain SELECT.
+    /// A table over Parquet files as DataFusion reads it in a plain SELECT; `None` for all others.
     ///
     /// # Errors
-    /// `Internal` if it is none.
-    pub fn file_table(&self) -> Result<Arc<dyn TableProvider>> {
-        match &self.rows.files {
-            Some(files) => files.table(),
-            None => Err(Error::internal(format!("table \"{}\" has no files", self.definition.name))),
-        }
+    /// `Internal` if DataFusion refuses it.
+    pub fn parquet_table(&self) -> Result<Option<Arc<dyn TableProvider>>> {
+        self.rows.files.as_ref().map_or(Ok(None), |files| files.table())
     }
 
     /// Where a job or a follower begins without committed offsets.

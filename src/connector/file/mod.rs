@@ -17,15 +17,11 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use async_trait::async_trait;
 use datafusion::catalog::TableProvider;
-use datafusion::catalog::streaming::StreamingTable;
 use datafusion::datasource::file_format::parquet::ParquetFormat;
 use datafusion::datasource::listing::{ListingOptions, ListingTable, ListingTableConfig, ListingTableUrl};
-use datafusion::execution::{SendableRecordBatchStream, TaskContext};
-use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use datafusion::physical_plan::streaming::PartitionStream;
 use tokio::sync::mpsc;
 
-use super::{Assignment, Chunk, Connector, Cut, Event, Limit, Rows, Source};
+use super::{Assignment, Chunk, Connector, Cut, Event, Limit, Source};
 use crate::config::{OptionSpec, Options};
 use crate::error::{Error, Result, did_you_mean};
 use crate::format::{CsvDialect, Format, Inferred, field_names, format, other_delimiter, type_name};
@@ -239,21 +235,21 @@ impl Files {
         format.decoder(Arc::clone(line), &projection, &self.options).map(Some)
     }
 
-    /// The files as a table for plain SELECT: Parquet through DataFusion's own scan, lines through our decoders.
+    /// Parquet files as a table for plain SELECT, read by DataFusion's own scan; `None` where rows are lines, which are read
+    /// as records ([`Files::records`]).
     ///
     /// # Errors
     /// `Internal` if DataFusion refuses the paths.
     pub fn table(&self) -> Result<Arc<dyn TableProvider>> {
         if matches!(self.kind, Kind::Lines { .. }) {
-            let table = StreamingTable::try_new(Arc::clone(&self.schema), vec![Arc::new(self.clone())])?;
-            return Ok(Arc::new(table));
+            return Ok(None);
         }
         let urls =
             self.paths.iter().map(|path| Ok(ListingTableUrl::parse(find::url(path)?)?)).collect::<Result<Vec<_>>>()?;
         let listing = ListingOptions::new(Arc::new(ParquetFormat::default())).with_file_extension("");
         let config = ListingTableConfig::new_with_multi_paths(urls);
         let config = config.with_listing_options(listing).with_schema(Arc::clone(&self.schema));
-        Ok(Arc::new(ListingTable::try_new(config)?))
+        Ok(Some(Arc::new(ListingTable::try_new(config)?)))
     }
 
     fn reader(&self, start: i64, records: bool) -> Result<Reader> {
@@ -297,30 +293,6 @@ fn matched(found: &SchemaRef, declared: &SchemaRef, path: &std::path::Path) -> R
         }
     }
     Ok(Arc::clone(declared))
-}
-
-impl PartitionStream for Files {
-    fn schema(&self) -> &SchemaRef {
-        &self.schema
-    }
-    fn execute(&self, _context: Arc<TaskContext>) -> SendableRecordBatchStream {
-        let items = match self.reader(0, false).and_then(Reader::spawn) {
-            Ok(items) => items,
-            Err(error) => {
-                let failed = futures::stream::once(async { Err(error.into()) });
-                return Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&self.schema), failed));
-            }
-        };
-        let batches = futures::stream::unfold(items, |mut items| async {
-            let batch = match items.recv().await? {
-                Ok(Item { rows: Rows::Batch(batch), .. }) => Ok(batch),
-                Ok(_) => Err(Error::internal("a file gave records where batches were asked for").into()),
-                Err(error) => Err(error.into()),
-            };
-            Some((batch, items))
-        });
-        Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&self.schema), batches))
-    }
 }
 
 /// Rows of files as an input of a job.

@@ -5,10 +5,12 @@ use std::path::Path;
 use arrow::array::{AsArray, Int64Array, StringArray};
 use arrow::datatypes::{Int64Type, TimeUnit};
 use arrow::util::pretty::pretty_format_batches;
+use datafusion::datasource::MemTable;
 use datafusion::parquet::arrow::ArrowWriter;
 use datafusion::prelude::SessionContext;
 
 use super::*;
+use crate::connector::Rows;
 use crate::error::ErrorKind;
 
 const ALL: Limit = Limit { rows: usize::MAX, bytes: usize::MAX };
@@ -49,7 +51,24 @@ async fn read(files: &Files, start: i64, limit: Limit) -> Result<(Vec<i64>, Vec<
 
 async fn select(files: &Files, sql: &str) -> Result<String> {
     let context = SessionContext::new();
-    context.register_table("t", files.table()?)?;
+    let table = match files.table()? {
+        Some(parquet) => parquet,
+        None => {
+            let (mut source, mut batches) = (files.source(0)?, Vec::new());
+            loop {
+                match source.next(ALL).await? {
+                    Event::Cut(cut) => batches.extend(cut.chunks.into_iter().map(|chunk| match chunk.rows {
+                        Rows::Batch(batch) => batch,
+                        Rows::Records(_) => panic!("a file makes batches"),
+                    })),
+                    Event::Finished => break,
+                    _ => {}
+                }
+            }
+            Arc::new(MemTable::try_new(Arc::clone(files.schema()), vec![batches])?)
+        }
+    };
+    context.register_table("t", table)?;
     let batches = context.sql(sql).await?.collect().await?;
     Ok(pretty_format_batches(&batches).unwrap().to_string())
 }
