@@ -6,9 +6,10 @@
 //!
 //! Whoever serves people (command line, shell, network) holds an [`Engine`] and one [`Session`] per conversation.
 
+mod absent;
 mod blueprint;
-mod copy;
 mod casts;
+mod copy;
 mod explain;
 mod functions;
 mod insert;
@@ -25,9 +26,9 @@ mod run;
 mod session;
 mod show;
 mod tables;
+mod unmatched;
 
 use std::collections::BTreeMap;
-mod unmatched;
 use std::path::Path;
 use std::sync::Arc;
 

@@ -341,10 +341,11 @@ impl Session {
                 return error.hint("Publish a model: vatic publish NAME FILE");
             }
             let error = Error::user(format!("no table \"{name}\""));
-            let names = self.tables.values().map(|t| t.definition.name.as_str()).chain(self.views.values().map(|v| v.name.as_str()));
+            let names =
+                self.tables.values().map(|t| t.definition.name.as_str()).chain(self.views.values().map(|v| v.name.as_str()));
             match did_you_mean(name, "tables", names) {
                 Some(hint) => error.hint(hint),
-                None => error.hint("Declare it: CREATE TABLE name (column TYPE, ...) WITH (...); or read a topic as it is: FROM topic('name')."),
+                None => error.hint(format!("Declare it: CREATE TABLE {name} (column TYPE, ...) WITH (topic = '...').")),
             }
         })
     }

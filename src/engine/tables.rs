@@ -228,7 +228,10 @@ pub async fn existing(broker: &Arc<dyn Broker>, name: &str) -> Result<Topic> {
         return Ok(topic);
     }
     let topics = broker.topics().await?;
-    let near = did_you_mean(name, "topics", topics.iter().map(|t| t.name.as_str()));
+    let near = match topics.as_slice() {
+        [] => super::absent::nowhere(broker.address()),
+        topics => did_you_mean(name, "topics", topics.iter().map(|t| t.name.as_str())),
+    };
     let create = format!("Create it: vatic topic create {name}");
     Err(Error::user(format!("no topic \"{name}\" on {}", broker.address()))
         .hint(near.map_or_else(|| create.clone(), |near| format!("{near} {create}"))))
