@@ -70,12 +70,12 @@ pub struct Files {
     paths: Arc<[PathBuf]>,
     kind: Kind,
     /// The table's columns.
-    /// The fields of the first lines, if the columns were declared and lines are JSON.
-    json_fields: Option<Arc<[String]>>,
     schema: SchemaRef,
     options: Options,
     /// What the lines suggested, if the columns were not declared.
     inferred: Option<Inferred>,
+    /// The fields of the first lines, if the columns were declared and lines are JSON.
+    json_fields: Option<Arc<[String]>>,
 }
 
 #[derive(Debug, Clone)]
@@ -122,6 +122,9 @@ impl Files {
         let format = format(name)?;
         let mut shape = Shape { csv: None, header: None };
         if name == "csv" {
+            if options.get("csv.delimiter").is_none() && find::has_extension(&paths[0], &["tsv"]) {
+                options.set("csv.delimiter", "\\t");
+            }
             let dialect = CsvDialect::new(&options, true)?;
             options.set("csv.header", if dialect.header { "true" } else { "false" });
             shape.csv = Some(dialect);
@@ -132,9 +135,9 @@ impl Files {
             let names = fields.map_err(|e| Error::data(format!("file \"{}\", line 1: {e}", paths[0].display())))?;
             let names = names.into_iter().enumerate().map(|(i, n)| n.unwrap_or_else(|| format!("column{}", i + 1)));
             shape.header = Some(names.collect());
+        }
         let declared_json = format.name() == "json" && declared.is_some();
         let json_fields = declared_json.then(|| field_names(lines.iter().map(Vec::as_slice)).into());
-        }
         let mut inferred = None;
         let (line, schema) = match (declared, &shape.header) {
             (None, _) => {
@@ -152,6 +155,11 @@ impl Files {
                 });
                 let line = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
                 let columns = matched(&line, &declared, &paths[0]).map_err(|error| {
+                    if let Some(other) = other_delimiter(names) {
+                        let first = names.join(", ");
+                        let hint = format!("The first line has one field, {first:?}: set csv.delimiter = '{other}'.");
+                        return error.hint(hint);
+                    }
                     let none = !names.iter().any(|name| declared.field_with_name(name).is_ok());
                     let near = error.get_hint().is_some_and(|hint| hint.starts_with("Did you mean"));
                     if near || !none {
@@ -189,10 +197,6 @@ impl Files {
         self.inferred.as_ref()
     }
 
-    /// The rows from offset `start` on, as batches of [`Files::schema`]; then it is finished. A line that is no row ends the
-    /// source with an error that names it, or is left out if `bad_records` is `skip`.
-    ///
-    /// # Errors
     /// The names of the fields of the first lines, if the columns were declared and lines are JSON.
     #[must_use]
     pub fn json_fields(&self) -> Option<&[String]> {
@@ -211,6 +215,10 @@ impl Files {
         }
     }
 
+    /// The rows from offset `start` on, as batches of [`Files::schema`]; then it is finished. A line that is no row ends the
+    /// source with an error that names it, or is left out if `bad_records` is `skip`.
+    ///
+    /// # Errors
     /// `User` if the format cannot carry a type.
     pub fn source(&self, start: i64) -> Result<Box<dyn Source>> {
         Ok(Box::new(FileSource::new(self.reader(start, false)?.spawn()?, start)))
@@ -240,7 +248,7 @@ impl Files {
     ///
     /// # Errors
     /// `Internal` if DataFusion refuses the paths.
-    pub fn table(&self) -> Result<Arc<dyn TableProvider>> {
+    pub fn table(&self) -> Result<Option<Arc<dyn TableProvider>>> {
         if matches!(self.kind, Kind::Lines { .. }) {
             return Ok(None);
         }
