@@ -83,6 +83,10 @@ pub trait Explain: std::error::Error + Send + Sync + 'static {
     fn hint(&self) -> Option<String> {
         None
     }
+    /// Which feature of a model's call it is about, from 0.
+    fn argument(&self) -> Option<usize> {
+        None
+    }
     /// Whether it passes by itself: a job then goes on from what was committed, as soon as it can.
     fn is_transient(&self) -> bool {
         false
@@ -102,6 +106,7 @@ struct Inner {
     span: Option<Span>,
     source: Option<Arc<dyn std::error::Error + Send + Sync>>,
     transient: bool,
+    argument: Option<usize>,
 }
 
 impl Error {
@@ -115,6 +120,7 @@ impl Error {
             span: None,
             source: None,
             transient: false,
+            argument: None,
         }))
     }
     /// The command line is wrong.
@@ -176,6 +182,17 @@ impl Error {
     #[must_use]
     pub fn span(&self) -> Option<Span> {
         self.0.span
+    }
+    /// With the feature of a model's call that it is about, from 0.
+    #[must_use]
+    pub fn about_argument(mut self, argument: usize) -> Self {
+        self.0.argument = Some(argument);
+        self
+    }
+    /// The feature of a model's call that it is about, from 0.
+    #[must_use]
+    pub fn argument(&self) -> Option<usize> {
+        self.0.argument
     }
     /// With words before its text: `job "a.b": ...`.
     #[must_use]
@@ -273,6 +290,7 @@ impl<E: Explain> From<E> for Error {
         let mut it = Self::new(error.kind(), error.to_string());
         it.0.hint = error.hint();
         it.0.transient = error.is_transient();
+        it.0.argument = error.argument();
         // The text stands in `message` already; only the causes below it are kept.
         it.0.source = error.source().map(|cause| BoxError::from(chain_of(cause)).into());
         it

@@ -13,8 +13,8 @@ use serde_json::{Map, Value, json};
 use super::Context;
 use super::args::ConsumeArgs;
 use super::output::Output;
-use crate::connector::{Event, Limit, OffsetAt, Partition, Rows, SourceSpec, Start, TopicSource};
-use crate::engine::existing;
+use crate::connector::{Event, Limit, OffsetAt, Partition, Rows, Source, SourceSpec, Start, TopicSource};
+use crate::engine::{existing, presence};
 use crate::error::Result;
 use crate::format::Records;
 
@@ -36,14 +36,26 @@ pub(crate) async fn consume(cx: &Context, args: &ConsumeArgs) -> Result<()> {
     let read = TopicSource { topic: Arc::clone(&topic), start: Start::At(OffsetAt::Earliest), ends, partitions: None };
     let spec = SourceSpec { topics: vec![read], budget: BUDGET, ..SourceSpec::default() };
     let mut source = broker.source(spec).await?;
+    let reading = print_all(source.as_mut(), &topic, args.json);
+    if !args.follow {
+        return reading.await;
+    }
+    tokio::select! {
+        outcome = reading => outcome,
+        never = presence::watch(broker.as_ref(), &topic, engine.notices()) => match never {},
+    }
+}
+
+/// Prints what `source` reads, to its end.
+async fn print_all(source: &mut dyn Source, topic: &str, json: bool) -> Result<()> {
     let mut out = Output::stdout();
     loop {
         match source.next(LIMIT).await? {
             Event::Cut(cut) => {
                 for chunk in cut.chunks {
                     let Rows::Records(records) = chunk.rows else { continue };
-                    if args.json {
-                        print_objects(&mut out, &topic, chunk.partition, &records)?;
+                    if json {
+                        print_objects(&mut out, topic, chunk.partition, &records)?;
                     } else {
                         for value in &records.values {
                             out.write(value.unwrap_or_default())?;

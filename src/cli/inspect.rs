@@ -10,9 +10,9 @@ use super::output::Output;
 use super::{Context, read_model};
 use crate::error::{Error, ErrorKind, Explain, Result};
 use crate::model::descriptor::{hex, sha256};
-use crate::model::inspect::{Facts, rows_per_second};
+use crate::model::inspect::rows_per_second;
 use crate::model::table::{input_text, output_text, type_name};
-use crate::model::{Kind, Loaded, Loader, ModelError, Signature, sniff};
+use crate::model::{Facts, Kind, Loaded, Loader, ModelError, Signature, sniff};
 
 /// How long each size of batches is measured.
 const TIME: Duration = Duration::from_millis(200);

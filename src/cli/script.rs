@@ -102,6 +102,8 @@ pub(crate) async fn supervise(cx: &Context, jobs: &Jobs, work: impl Future<Outpu
 
 /// Stops `jobs` after their epochs and says what became of each.
 pub(crate) async fn stop_all(cx: &Context, jobs: &[Arc<Job>]) {
+    // The last words on a job are the same however long it ran.
+    cx.ui.stamp(false);
     let running: Vec<_> = jobs.iter().filter(|job| !job.status().ended()).collect();
     running.iter().for_each(|job| job.stop());
     for outcome in join_all(running.iter().map(|job| job.wait())).await {

@@ -2,8 +2,9 @@
 //!
 //! A statement may span lines and ends with `;`; a command begins with a backslash and ends with its line. Ctrl-C clears the line
 //! or ends the query that runs, never the shell; Ctrl-D, `\q`, `exit` and `quit` leave. Without a terminal, stdin is a script.
-//! The modules: `lex`, `words`, `pieces`, `commands` say what was typed; `place`, `complete`, `catalog`, `highlight` help to type it;
-//! `editor`, `plain` read it; `execute`, `describe`, `watch`, `edit`, `samples` do it; `display`, `pager`, `jobs`, `banner` show it.
+//! The modules: `lex`, `words`, `pieces`, `commands` say what was typed; `place`, `scope`, `complete`, `catalog`,
+//! `highlight` help to type it;
+//! `editor`, `plain` read it; `execute`, `describe`, `watch`, `edit`, `params`, `samples` do it; `display`, `pager`, `jobs`, `banner` show it.
 
 mod banner;
 mod catalog;
@@ -18,10 +19,12 @@ mod highlight;
 mod jobs;
 mod lex;
 mod pager;
+mod params;
 mod pieces;
 mod place;
 mod plain;
 mod samples;
+mod scope;
 mod watch;
 mod words;
 
@@ -176,6 +179,6 @@ async fn leave(runner: &Runner<'_>) {
     }
     stop_all(runner.cx, &jobs).await;
     runner.cx.ui.info(
-        "Jobs end with the shell; their offsets are kept. To keep them running, save the statements and: vatic run FILE",
+        "Jobs end with the shell; their offsets are kept.\nTo keep them running, save the statements and: vatic run FILE",
     );
 }

@@ -1,5 +1,7 @@
 //! What jobs do, as lines for people.   jobs ─► every second (terminal) or ten (log) ─► [`Ui`]
 //!
+//! In a log each line begins with the time (UTC), and so does what is told between such lines.
+//!
 //! ```text
 //! alerts.alerts: 1204001 rows in, 3310 out, 52004 rows/s, lag 12, epoch p99 1.9 ms, 0 dead letters, fraud:8
 //! ```
@@ -53,7 +55,9 @@ pub async fn show(jobs: Jobs, ui: Arc<Ui>) {
         }
         if ui.terminal {
             ui.status(lines);
-        } else {
+        } else if !lines.is_empty() {
+            // It goes on for a while: what is told from now on is a log.
+            ui.stamp(true);
             lines.iter().for_each(|line| ui.info(line));
         }
     }

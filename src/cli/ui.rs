@@ -32,6 +32,8 @@ pub struct Ui {
     pub terminal: bool,
     /// Whether stdout is a terminal, and so rows and status lines meet on it.
     shared: bool,
+    /// Whether notices begin with the time: they go to a log that somebody reads later.
+    stamps: AtomicBool,
     state: Mutex<State>,
 }
 
@@ -74,6 +76,7 @@ impl Ui {
             paint,
             terminal: terminal && !dumb,
             shared,
+            stamps: AtomicBool::new(false),
             state: Mutex::default(),
         }
     }
@@ -107,10 +110,22 @@ impl Ui {
         self.paint.0
     }
 
+    /// Whether notices and warnings begin with the time (UTC) from now on.
+    pub fn stamp(&self, on: bool) {
+        self.stamps.store(on, Ordering::Relaxed);
+    }
+
+    fn stamped(&self, text: String) -> String {
+        if !self.stamps.load(Ordering::Relaxed) {
+            return text;
+        }
+        format!("{} {text}", chrono::Utc::now().format("%Y-%m-%dT%H:%M:%SZ"))
+    }
+
     /// A line for people; not with `--quiet`.
     pub fn info(&self, text: &str) {
         if !self.quiet {
-            self.say(text);
+            self.line(self.stamped(printable(text)));
         }
     }
 
@@ -129,7 +144,7 @@ impl Ui {
         self.line(if self.json_warnings {
             errors::warning_json(notice).to_string()
         } else {
-            errors::warning(notice, self.paint)
+            self.stamped(errors::warning(notice, self.paint))
         });
     }
 
@@ -243,6 +258,27 @@ pub(super) fn write(text: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lines_of_a_log_begin_with_the_time() {
+        let ui = Ui::new(false, ColorChoice::Never);
+        ui.hold(None);
+        ui.info("before");
+        ui.stamp(true);
+        ui.info("one");
+        ui.warning("two");
+        ui.say("an answer");
+        ui.stamp(false);
+        ui.info("the end");
+        let held = ui.lock().held.clone().unwrap();
+        let behind = |line: &str| {
+            let (time, text) = line.split_once("Z ").unwrap();
+            chrono::NaiveDateTime::parse_from_str(time, "%Y-%m-%dT%H:%M:%S").unwrap();
+            text.to_owned()
+        };
+        assert_eq!((held[0].as_str(), held[3].as_str(), held[4].as_str()), ("before", "an answer", "the end"));
+        assert_eq!((behind(&held[1]), behind(&held[2])), ("one".to_owned(), "warning: two".to_owned()));
+    }
 
     #[test]
     fn held_lines_wait_and_status_lines_are_erased_by_their_number() {

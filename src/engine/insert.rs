@@ -253,6 +253,8 @@ impl Session {
         if created {
             let s = if topic.partitions == 1 { "" } else { "s" };
             self.engine().notices().info(format!("created topic \"{}\" with {} partition{s}", topic.name, topic.partitions));
+        } else {
+            self.tell_partitions(kafka, &topic);
         }
         Ok(topic)
     }

@@ -20,6 +20,7 @@ pub mod models;
 mod notices;
 mod place;
 mod plan;
+pub mod presence;
 mod query;
 mod resolve;
 mod run;

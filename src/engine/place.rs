@@ -4,6 +4,8 @@
 //! words are looked for among the statement's; twice is too often to say which. A place also tells what the planner cannot:
 //! that a name in double quotes was meant as a text, or that a column is only named behind the WHERE that reads it.
 
+mod call;
+
 use datafusion::functions_aggregate::all_default_aggregate_functions;
 use sqlparser::tokenizer::{Token, TokenWithSpan};
 
@@ -69,7 +71,8 @@ fn find(error: &Error, source: &Source, tokens: &[TokenWithSpan]) -> Option<std:
             return Some(first..end + 1);
         }
     }
-    named(message, tokens)
+    call::find(error, tokens)
+        .or_else(|| named(message, tokens))
         .or_else(|| asked(message, tokens))
         .or_else(|| called(message, tokens))
         .or_else(|| operator(message, tokens))
@@ -94,7 +97,7 @@ fn named(message: &str, tokens: &[TokenWithSpan]) -> Option<std::ops::Range<usiz
                 Token::Word(w) => w.value == *name,
                 Token::SingleQuotedString(text) => text == name,
                 Token::Number(digits, _) => digits == name,
-                Token::Placeholder(parameter) => parameter.strip_prefix('$') == Some(name),
+                Token::Placeholder(parameter) => parameter.strip_prefix('$').unwrap_or(parameter) == *name,
                 _ => false,
             };
             only(tokens, is)
@@ -327,11 +330,36 @@ mod tests {
             ("score() has no features", "SELECT score('a') FROM t", "score"),
             ("there is no TIMESTAMP(9) - BIGINT", "SELECT now() - 5", "-"),
             ("'10x' is not a DOUBLE", "SELECT a FROM t WHERE b > '10x'", "'10x'"),
+            ("no model \"x\" on topic \"models\"", "SELECT score('x', a) FROM t WHERE score('x', a) > 1", "'x'"),
+            ("model \"x:1\" takes 2 features, 1 was given", "SELECT score('x', a, b), score('x', a) FROM t", "'x'"),
+            ("the first argument of score() is not a model's name but BIGINT", "SELECT score('x', a), score(1, a)", "1"),
+            ("\"a b\" is not a model's name", "SELECT score('a b', c), score('a b', d)", "'a b'"),
             // Twice is too often to say which; what stands in another statement is not looked at.
             ("no topic \"x\"", "SELECT x FROM x", "SELECT x FROM x"),
             ("'x' is not a BIGINT", "SELECT 1", "SELECT 1"),
         ] {
             assert_eq!(put(Error::user(message), statement).0, place, "{message}");
+        }
+        let wrong = |text: &str, argument: usize| Error::user(text).about_argument(argument);
+        for (error, statement, place) in [
+            (
+                wrong("model \"x:1\" takes FLOAT for \"a\", \"card\" VARCHAR was given", 1),
+                "SELECT card, score('x', 1, p.card) FROM t p",
+                "p.card",
+            ),
+            (
+                wrong("model \"x:1\" takes FLOAT for \"a\", VARCHAR was given", 0),
+                "SELECT a, score('x', upper(b), 2), score('x', upper(b), 2) FROM t",
+                "upper(b)",
+            ),
+            (
+                wrong("model \"x:1\" takes FLOAT for \"a\", \"c\" DATE was given", 0),
+                "SELECT score('x', b), score('x', c)",
+                "c",
+            ),
+            (wrong("model \"x:1\" takes BIGINT for \"h\", DOUBLE[] was given", 0), "SELECT score('x', [a, h])", "[a, h]"),
+        ] {
+            assert_eq!(put(error, statement).0, place, "{statement}");
         }
         assert_eq!(put(Error::external("topic \"t\" is gone"), "SELECT 1 FROM t").0, "SELECT 1 FROM t");
     }

@@ -176,6 +176,11 @@ impl Session {
         let leaves: Leaves = Arc::new(Mutex::default());
         let (mut used, mut left_out) = (Vec::new(), Vec::new());
         for (name, table) in &resolved.tables {
+            if let Some(kafka) = table.kafka().filter(|kafka| kafka.partitions.is_some())
+                && let Some(topic) = self.engine().broker().topic(&kafka.topic).await?
+            {
+                self.tell_partitions(kafka, &topic);
+            }
             let provider = self.provider(table, mode, &leaves, &mut left_out, cores).await?;
             context.register_table(datafusion::common::TableReference::bare(name.as_str()), provider)?;
             used.push(Arc::clone(table));

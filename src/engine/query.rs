@@ -11,7 +11,8 @@ use arrow::array::{RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use datafusion::error::DataFusionError;
 use datafusion::execution::TaskContext;
-use datafusion::physical_plan::execute_stream;
+use datafusion::physical_plan::statistics::{StatisticsArgs, StatisticsContext};
+use datafusion::physical_plan::{ExecutionPlan, displayable, execute_stream};
 use futures::stream::{BoxStream, Stream, StreamExt};
 use sqlparser::ast;
 use tokio::sync::{mpsc, watch};
@@ -30,6 +31,7 @@ use crate::stream::table::BadRecords;
 use super::job::Reporter;
 use super::notices::Notices;
 use super::plan::Mode;
+use super::presence;
 use super::run::{Inputs, lane_count, lanes, share_budget};
 use super::session::Session;
 
@@ -41,6 +43,8 @@ pub struct Rows {
     pub follows: bool,
     /// What its scans have read so far.
     scans: Vec<Arc<LeftOut>>,
+    /// Its scans of Parquet files, which DataFusion counts itself.
+    parquet: Vec<Arc<dyn ExecutionPlan>>,
     stream: BoxStream<'static, Result<RecordBatch>>,
 }
 
@@ -52,17 +56,26 @@ impl Rows {
             schema: batch.schema(),
             follows: false,
             scans: Vec::new(),
+            parquet: Vec::new(),
             stream: futures::stream::iter([Ok(batch)]).boxed(),
         }
     }
-    /// How far the topics and generators of an answer have been read: rows, and positions of how many where the ends are
-    /// known. `None` if it reads none.
+    /// How far the tables of an answer have been read: rows, and how much of how much (positions of topics, bytes of lines,
+    /// rows of Parquet) where the ends are known. `None` if it reads none.
     #[must_use]
     pub fn progress(&self) -> Option<(u64, Option<(u64, u64)>)> {
-        let rows = self.scans.iter().map(|scan| scan.progress().rows()).sum();
-        let parts: Option<Vec<_>> = self.scans.iter().map(|scan| scan.progress().positions()).collect();
-        let part = parts.map(|parts| parts.iter().fold((0, 0), |sum, part| (sum.0 + part.0, sum.1 + part.1)));
-        (!self.scans.is_empty()).then_some((rows, part))
+        let scans = self.scans.iter().map(|scan| (scan.progress().rows(), scan.progress().positions()));
+        let parquet = self.parquet.iter().map(|scan| {
+            let rows = scan.metrics().and_then(|metrics| metrics.output_rows()).unwrap_or(0);
+            let known = StatisticsContext::new().compute(scan.as_ref(), &StatisticsArgs::new()).ok();
+            let all = known.and_then(|known| known.num_rows.get_value().copied());
+            (rows as u64, all.filter(|all| *all > 0).map(|all| (rows.min(all) as u64, all as u64)))
+        });
+        let add = |(rows, part): (u64, Option<(u64, u64)>), (more, its): (u64, Option<(u64, u64)>)| {
+            (rows + more, part.zip(its).map(|(part, its)| (part.0 + its.0, part.1 + its.1)))
+        };
+        let (rows, part) = scans.chain(parquet).fold((0, Some((0, 0))), add);
+        (!self.scans.is_empty() || !self.parquet.is_empty()).then_some((rows, part))
     }
     /// All of them, in batches.
     ///
@@ -112,6 +125,7 @@ impl Session {
         let planned = self.finish(draft).await?;
         let schema = visible(&planned.physical.schema(), &planned.names);
         let context = planned.state.task_ctx();
+        let parquet = parquet_scans(&planned.physical);
         let stream = execute_stream(planned.physical, context)?;
         let out = Arc::clone(&schema);
         let rows = stream.map(move |batch: Result<RecordBatch, DataFusionError>| {
@@ -121,7 +135,7 @@ impl Session {
         let scans = planned.left_out.clone();
         let end = LeftOutNotice { left_out: planned.left_out, notices: self.engine().notices().clone() };
         let rows = rows.chain(futures::stream::once(async move { end.tell() }).filter_map(|()| async { None }));
-        Ok(Rows { schema, follows: false, scans, stream: rows.boxed() })
+        Ok(Rows { schema, follows: false, scans, parquet, stream: rows.boxed() })
     }
 
     /// `SELECT ... EMIT CHANGES`.
@@ -180,11 +194,28 @@ impl Session {
             }),
         };
         let task = tokio::spawn(driver.run());
-        let following = Following { rows, task: Some(task), _stop: StopOnDrop(stop), _uses: planned.uses, left: emit.limit };
+        let watched = opened.begins.first().map(|(topic, _)| topic);
+        let watching = watched.map(|topic| presence::watching(self.engine().broker(), topic, self.engine().notices()));
+        let following = Following {
+            rows,
+            task: Some(task),
+            _stop: StopOnDrop(stop),
+            _uses: planned.uses,
+            _watching: watching,
+            left: emit.limit,
+        };
         let out = Arc::clone(&schema);
         let stream = futures::stream::try_unfold(following, Following::next).map(move |batch| renamed(batch?, &out));
-        Ok(Rows { schema, follows: true, scans: Vec::new(), stream: stream.boxed() })
+        Ok(Rows { schema, follows: true, scans: Vec::new(), parquet: Vec::new(), stream: stream.boxed() })
     }
+}
+
+/// The scans of Parquet files in a plan.
+fn parquet_scans(plan: &Arc<dyn ExecutionPlan>) -> Vec<Arc<dyn ExecutionPlan>> {
+    if plan.name() == "DataSourceExec" && displayable(plan.as_ref()).one_line().to_string().contains("file_type=parquet") {
+        return vec![Arc::clone(plan)];
+    }
+    plan.children().into_iter().flat_map(parquet_scans).collect()
 }
 
 /// A follower's rows, and the task that makes them.
@@ -194,6 +225,8 @@ struct Following {
     _stop: StopOnDrop,
     /// The query's say over which versions may go live.
     _uses: Vec<UseGuard>,
+    /// Who tells when the broker is away.
+    _watching: Option<presence::Watching>,
     left: Option<u64>,
 }
 

@@ -9,10 +9,12 @@ use datafusion::logical_expr::LogicalPlan;
 use sqlparser::ast;
 
 use crate::config::Options;
+use crate::connector::Topic;
 use crate::error::{Error, Result};
 use crate::format::FORMATS;
 use crate::model::table::models_schema;
 use crate::sql::names::{Name, Scope, TableUse, resolve, tables_in, topic_table};
+use crate::sql::options::KafkaOptions;
 use crate::sql::{OutputNames, TableDefinition};
 
 use super::absent::unknown_table;
@@ -99,7 +101,10 @@ impl Session {
         for used in tables_in(query) {
             if let Some(topic) = &used.topic {
                 if !topics.iter().any(|(name, _)| *name == topic_table(topic)) {
-                    topics.push((topic_table(topic), Arc::new(self.infer(topic).await?)));
+                    let (table, notes) = self.infer(topic).await?;
+                    self.tell_once(found(&table.definition));
+                    notes.into_iter().for_each(|note| self.tell_once(note));
+                    topics.push((topic_table(topic), Arc::new(table)));
                 }
             } else if let Some(view) = self.views.get(&used.name.text.to_lowercase()) {
                 Box::pin(self.infer_topics(&view.query, topics)).await?;
@@ -108,12 +113,12 @@ impl Session {
         Ok(())
     }
 
-    /// The table that stands for `topic('t')`, if that is what is `name`d.
+    /// The table that stands for `topic('t')`, if that is what is `name`d. Its DDL is the answer, and not told beside it.
     pub(super) async fn inferred(&self, name: &str) -> Result<Option<Table>> {
-        match name.strip_prefix("topic('").and_then(|rest| rest.strip_suffix("')")) {
-            Some(topic) => self.infer(topic).await.map(Some),
-            None => Ok(None),
-        }
+        let Some(topic) = name.strip_prefix("topic('").and_then(|rest| rest.strip_suffix("')")) else { return Ok(None) };
+        let (table, notes) = self.infer(topic).await?;
+        notes.into_iter().for_each(|note| self.tell_once(note));
+        Ok(Some(table))
     }
 
     /// Says what is worth knowing, and only once: a statement may be planned twice, and a topic read again and again.
@@ -124,8 +129,21 @@ impl Session {
         }
     }
 
-    /// A table over a topic that nobody declared: the first format that reads its first records.
-    async fn infer(&self, topic: &str) -> Result<Table> {
+    /// Says that an option of a table is not followed, because its topic exists.
+    pub(super) fn tell_partitions(&self, kafka: &KafkaOptions, topic: &Topic) {
+        let Some(wanted) = kafka.partitions.filter(|wanted| *wanted != topic.partitions) else { return };
+        let (name, there) = (&topic.name, topic.partitions);
+        let s = if there == 1 { "" } else { "s" };
+        let text = format!("topic \"{name}\" exists with {there} partition{s}: topic.partitions = {wanted} is not followed");
+        if self.told.lock().unwrap_or_else(std::sync::PoisonError::into_inner).insert(text.clone()) {
+            let hint =
+                format!("Leave the option out, or write to a new topic: vatic topic create NAME --partitions {wanted}");
+            self.engine().notices().warn(text, Some(hint));
+        }
+    }
+
+    /// A table over a topic that nobody declared, in the first format that reads its first records; and what to know of it.
+    async fn infer(&self, topic: &str) -> Result<(Table, Vec<String>)> {
         let values = sample(self.engine().broker(), topic, &Options::default(), SAMPLE).await?;
         if values.is_empty() {
             let error = Error::data(format!("topic \"{topic}\" is empty: its columns cannot be told from its records"));
@@ -138,15 +156,18 @@ impl Session {
             let Some(format) = FORMATS.iter().find(|f| f.name() == name) else { continue };
             if let Ok(inferred) = format.infer(&values, &definition.options) {
                 definition.options.set("format", name);
-                for note in &inferred.notes {
-                    self.tell_once(format!("topic \"{topic}\": {note}"));
-                }
-                return Table::new(definition.with_inferred(&inferred), self.base()).await;
+                let notes = inferred.notes.iter().map(|note| format!("topic \"{topic}\": {note}")).collect();
+                return Ok((Table::new(definition.with_inferred(&inferred), self.base()).await?, notes));
             }
         }
         Err(Error::data(format!("the records of topic \"{topic}\" are in no known format"))
             .hint("Declare a table with its format."))
     }
+}
+
+/// The DDL that was chosen for columns nobody declared, ready to paste.
+pub(super) fn found(definition: &TableDefinition) -> String {
+    format!("columns found:\n{};", definition.to_sql())
 }
 
 struct Found<'a> {

@@ -120,6 +120,11 @@ impl Session {
     pub fn set_params(&mut self, params: Params) {
         self.params = params;
     }
+    /// The parameters of the statements parsed from now on.
+    #[must_use]
+    pub fn params(&self) -> &Params {
+        &self.params
+    }
     /// The jobs started here, in their order.
     #[must_use]
     pub fn jobs(&self) -> &[Arc<Job>] {

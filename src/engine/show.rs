@@ -215,7 +215,7 @@ impl Session {
         if !declared {
             let notes;
             (definition, notes) = self.infer_columns(definition).await?;
-            self.engine().notices().info(format!("columns found:\n{};", definition.to_sql()));
+            self.engine().notices().info(super::resolve::found(&definition));
             notes.into_iter().for_each(|note| self.engine().notices().info(note));
         }
         let table = Table::new(definition, self.base()).await?;

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use datafusion::catalog::TableProvider;
 
 use crate::config::Options;
-use crate::connector::file::Files;
+use crate::connector::file::{Files, Seen};
 use crate::connector::generator::Generator;
 use crate::connector::{Broker, Event, Limit, NewTopic, OffsetAt, Rows, Source, SourceSpec, Start, Topic, TopicSource};
 use crate::error::{Error, Result, did_you_mean};
@@ -133,7 +133,7 @@ impl Table {
     pub fn own_source(&self, start: i64) -> Result<Box<dyn Source>> {
         match (&self.options, &self.rows.files) {
             (TableOptions::Generator(_), _) => Generator::new(&self.definition.options, start),
-            (_, Some(files)) => files.records(start),
+            (_, Some(files)) => files.records(start, None),
             _ => Err(Error::internal(format!("table \"{}\" is a topic", self.definition.name))),
         }
     }
@@ -156,9 +156,24 @@ impl Table {
                 left_out.progress().set_ends(vec![i64::try_from(rows).unwrap_or(i64::MAX)]);
                 (self.open_own(), 1)
             }
-            TableOptions::File(_) => (self.open_own(), 1),
+            TableOptions::File(_) => (self.open_files(&left_out), 1),
         };
         Ok((Reading::Bounded { open, partitions, left_out: Arc::clone(&left_out) }, left_out))
+    }
+
+    /// Lines of files, whose bytes are how far the scan is.
+    fn open_files(&self, left_out: &Arc<LeftOut>) -> OpenSource {
+        let Some(files) = self.rows.files.clone() else { return self.open_own() };
+        let bytes = files.bytes().and_then(|bytes| i64::try_from(bytes).ok());
+        bytes.into_iter().for_each(|bytes| left_out.progress().set_ends(vec![bytes]));
+        let scan = Arc::clone(left_out);
+        let seen = Seen::new(move |rows, bytes| {
+            scan.progress().add(0, rows, 0, i64::try_from(bytes).unwrap_or(i64::MAX));
+        });
+        Arc::new(move |_| {
+            let (files, seen) = (files.clone(), seen.clone());
+            Box::pin(async move { files.records(0, Some(seen)) })
+        })
     }
 
     fn open_own(&self) -> OpenSource {

@@ -287,7 +287,13 @@ fn computed(text: &str) -> Error {
         return Error::data("division by zero").hint("Write nullif(divisor, 0) for NULL in its place.");
     }
     if let Some(parameter) = between(text, "Placeholder '", "' was not provided") {
-        return Error::user(format!("parameter \"{parameter}\" has no value")).hint("Write the value in its place.");
+        let error = Error::user(format!("parameter \"{parameter}\" has no value"));
+        return error.hint(match parameter.strip_prefix(':') {
+            Some(name) if !name.is_empty() => {
+                format!("Write ${name}, and give it a value: --param {name}=VALUE, or \\set {name} VALUE in the shell")
+            }
+            _ => "Write the value in its place.".to_owned(),
+        });
     }
     if let Some((_, reason)) = text.rsplit_once("error: ").filter(|_| text.contains("regex parse error")) {
         let reason = reason.lines().next().unwrap_or_default();

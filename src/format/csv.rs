@@ -193,6 +193,10 @@ impl Format for Csv {
             None => format!("column{}", i + 1),
         };
         let mut guesses: Vec<_> = (0..width).map(|i| (name(i), Guess::Nothing)).collect();
+        let names: Vec<&str> = guesses.iter().map(|(name, _)| name.as_str()).collect();
+        if let Some(error) = twice(&names, |_, _| true) {
+            return Err(error);
+        }
         for line in first.into_iter().chain(lines).filter(|line| line.len() == width) {
             for ((_, guess), field) in guesses.iter_mut().zip(line) {
                 let seen = field.map_or(Guess::Nothing, |f| Guess::of_field(&f));
@@ -202,6 +206,22 @@ impl Format for Csv {
         // A field is text anyway: nothing is mixed.
         Ok(Inferred { notes, ..Inferred::plain(Arc::new(guessed_schema(&guesses))) })
     }
+}
+
+/// The error for a header in which two columns have one name, or names that differ only in case: unquoted references could not
+/// tell them apart. Only pairs that `matter` count.
+pub fn twice(names: &[&str], matter: impl Fn(&str, &str) -> bool) -> Option<Error> {
+    let lower: Vec<String> = names.iter().map(|name| name.to_lowercase()).collect();
+    let pair = |later: usize| {
+        let first = (0..later).find(|at| lower[*at] == lower[later] && matter(names[*at], names[later]))?;
+        Some((first, later))
+    };
+    let (first, second) = (0..names.len()).find_map(pair)?;
+    let (a, b) = (names[first], names[second]);
+    let called = if a == b { format!("both called \"{a}\"") } else { format!("called \"{a}\" and \"{b}\"") };
+    let differ = if a == b { "" } else { ", which differ only in case" };
+    let error = Error::data(format!("columns {} and {} are {called}{differ}", first + 1, second + 1));
+    Some(error.hint("Give one of them another name in the header."))
 }
 
 fn refuse(name: &str, data_type: &DataType) -> Error {

@@ -36,8 +36,8 @@ impl Inferred {
         Self { schema, options: Options::default(), notes: Vec::new() }
     }
 
-    /// Columns of JSON objects.
-    pub(super) fn of_objects(fields: Vec<(String, Guess)>) -> Self {
+    /// Columns of JSON objects; those that `given` names take any kind, whatever was seen in them.
+    pub(super) fn of_objects(fields: Vec<(String, Guess)>, given: &AnyKind) -> Self {
         let mut notes = Vec::new();
         let mut kept: Vec<(String, Guess)> = Vec::with_capacity(fields.len());
         for (name, guess) in fields {
@@ -48,7 +48,9 @@ impl Inferred {
             } else if name.is_empty() {
                 notes.push("a field without a name is left out".to_owned());
             } else {
-                kept.push((name, guess.settled(0)));
+                let guess = guess.settled(0);
+                let widened = !given.all && given.holds(&name) && !has_text(&guess.data_type());
+                kept.push((name, if widened { Guess::Mixed(guess.kinds()) } else { guess }));
             }
         }
         let mut any = Vec::new();
@@ -62,12 +64,15 @@ impl Inferred {
                     ));
                 }
             }
-            if !kinds.is_empty() {
+            if !kinds.is_empty() || given.holds(name) {
                 any.push(name.as_str());
             }
         }
+        // A name that no column has stays in the list, for whoever checks it.
+        let known = |wanted: &&String| !kept.iter().any(|(name, _)| name.to_lowercase() == **wanted);
+        any.extend(given.names.iter().filter(|_| !given.all).filter(known).map(String::as_str));
         let mut options = Options::default();
-        if any.iter().any(|name| name.contains(',') || name.trim() != *name || *name == "*") {
+        if given.all || any.iter().any(|name| name.contains(',') || name.trim() != *name || *name == "*") {
             options.set(MIXED, "*"); // such a name cannot stand in the list
         } else if !any.is_empty() {
             options.set(MIXED, any.join(","));

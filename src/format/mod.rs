@@ -25,7 +25,7 @@ use arrow::record_batch::RecordBatch;
 use crate::config::{OptionSpec, Options};
 use crate::error::{Error, Result};
 
-pub use csv::{Csv, Dialect as CsvDialect, OpenQuote, other_delimiter};
+pub use csv::{Csv, Dialect as CsvDialect, OpenQuote, other_delimiter, twice};
 pub use infer::Inferred;
 pub use json::{Json, field_names};
 pub use raw::Raw;

@@ -25,7 +25,7 @@ use arrow::datatypes::{DataType, Field, FieldRef, Fields, Float64Type};
 use arrow::error::ArrowError;
 
 use super::features::Binding;
-use super::{Function, Kind, LiveModel, Loaded, ModelError, Signature, guard};
+use super::{Function, Kind, Loaded, ModelError, Signature, guard};
 
 /// Which version answers: what `predict` tells about it.
 #[derive(Debug, Clone, Copy)]
@@ -38,12 +38,6 @@ pub struct ModelIdentity<'a> {
     pub sha256: &'a str,
     /// Where its descriptor lies on the model topic.
     pub offset: i64,
-}
-
-impl<'a> From<&'a LiveModel> for ModelIdentity<'a> {
-    fn from(model: &'a LiveModel) -> Self {
-        Self { name: &model.name, version: model.version, sha256: &model.sha256, offset: model.offset }
-    }
 }
 
 impl ModelIdentity<'_> {
@@ -102,7 +96,8 @@ fn entries(value: DataType) -> FieldRef {
 /// `Features` for `classify` on a model without classes, and for `score` on one that only gives labels.
 pub fn check(model: &str, function: Function, signature: &Signature) -> Result<(), ModelError> {
     let wrong = |difference: &str, hint: &str| {
-        Err(ModelError::Features { model: model.to_owned(), difference: difference.to_owned(), hint: hint.to_owned() })
+        let (model, difference, hint) = (model.to_owned(), difference.to_owned(), hint.to_owned());
+        Err(ModelError::Features { model, difference, hint, argument: None })
     };
     match (function, signature.kind) {
         (Function::Classify, Kind::Regression { .. } | Kind::Anomaly { label: None, .. }) => {

@@ -99,15 +99,19 @@ pub fn describe(inputs: &[Input]) -> String {
 /// `Features` if number, names or types do not fit; the hint says what the model takes.
 pub fn bind(model: &str, features: &[Feature], signature: &Signature) -> Result<Binding, ModelError> {
     let inputs = &signature.inputs;
-    let wrong = |difference: String| ModelError::Features { model: model.to_owned(), difference, hint: hint(inputs) };
+    let about = |argument: Option<usize>, difference: String| {
+        let (model, hint) = (model.to_owned(), hint(inputs));
+        ModelError::Features { model, difference, hint, argument }
+    };
+    let first = |difference| about(Some(0), difference);
     let total: usize = inputs.iter().map(|i| i.width).sum();
     let from = match features {
-        [one] if matches!(one.data_type, DataType::Struct(_)) => by_name(one, inputs).map_err(wrong)?,
+        [one] if matches!(one.data_type, DataType::Struct(_)) => by_name(one, inputs).map_err(first)?,
         [one] if element(&one.data_type).is_some() => {
             if let DataType::FixedSizeList(_, length) = &one.data_type
                 && usize::try_from(*length).ok() != Some(total)
             {
-                return Err(wrong(format!("takes {}, the list has {length}", count(total))));
+                return Err(first(format!("takes {}, the list has {length}", count(total))));
             }
             let starts = inputs.iter().scan(0, |next, i| Some(std::mem::replace(next, *next + i.width)));
             starts.map(|start| From::List { source: Source::Argument(0), start, total }).collect()
@@ -120,7 +124,8 @@ pub fn bind(model: &str, features: &[Feature], signature: &Signature) -> Result<
                 (Some(_), width) => Ok(From::List { source: Source::Argument(index), start: 0, total: width }),
                 (None, 1) => Ok(From::Columns(vec![Source::Argument(index)])),
                 (None, width) => {
-                    Err(wrong(format!("takes a list of {width} for \"{}\", {} was given", input.name, given(feature))))
+                    let difference = format!("takes a list of {width} for \"{}\", {} was given", input.name, given(feature));
+                    Err(about(Some(index), difference))
                 }
             })
             .collect::<Result<_, _>>()?,
@@ -130,17 +135,19 @@ pub fn bind(model: &str, features: &[Feature], signature: &Signature) -> Result<
         }
         many => {
             let were = if many.len() == 1 { "was" } else { "were" };
-            return Err(wrong(format!("takes {}, {} {were} given", count(total), many.len())));
+            return Err(about(None, format!("takes {}, {} {were} given", count(total), many.len())));
         }
     };
     let inputs: Vec<Bound> = inputs.iter().zip(from).map(|(input, from)| Bound { input: input.clone(), from }).collect();
     for bound in &inputs {
-        bound.check(features).map_err(|(difference, cast)| match cast {
-            Some(cast) => {
-                let hint = format!("{cast} {}", hint(&signature.inputs));
-                ModelError::Features { model: model.to_owned(), difference, hint }
+        bound.check(features).map_err(|(argument, difference)| {
+            let error = about(Some(argument), difference);
+            match (error, bound.cast_hint(features)) {
+                (ModelError::Features { model, difference, hint, argument }, Some(cast)) => {
+                    ModelError::Features { model, difference, hint: format!("{cast} {hint}"), argument }
+                }
+                (error, _) => error,
             }
-            None => wrong(difference),
         })?;
     }
     Ok(Binding { model: model.to_owned(), inputs })
@@ -220,8 +227,17 @@ fn number_of(column: &str, found: &DataType, wanted: &DataType) -> Option<String
 }
 
 impl Bound {
-    /// What is wrong with the features for this input; and what to do about it, if that is not what the model takes.
-    fn check(&self, features: &[Feature]) -> Result<(), (String, Option<String>)> {
+    /// How a column of texts becomes the number that this input takes, if one was given.
+    fn cast_hint(&self, features: &[Feature]) -> Option<String> {
+        let From::Columns(sources) = &self.from else { return None };
+        sources.iter().find_map(|source| {
+            let Source::Argument(index) = source else { return None };
+            let feature = features.get(*index)?;
+            number_of(feature.name.as_deref()?, &feature.data_type, &self.input.data_type)
+        })
+    }
+    /// Checks the types of what it is made of; says which argument does not fit, and why.
+    fn check(&self, features: &[Feature]) -> Result<(), (usize, String)> {
         let (sources, list) = match &self.from {
             From::Columns(sources) => (sources.as_slice(), false),
             From::List { source, .. } => (std::slice::from_ref(source), true),
@@ -233,16 +249,16 @@ impl Bound {
                 }
                 (Source::Argument(index) | Source::Field(index), _) => features.get(*index).cloned(),
             };
-            let Some(feature) = feature else { return Err(("lacks a feature".to_owned(), None)) };
+            let argument = match source {
+                Source::Argument(index) => *index,
+                Source::Field(_) => 0,
+            };
+            let Some(feature) = feature else { return Err((argument, "lacks a feature".to_owned())) };
             let data_type =
                 if list { element(&feature.data_type).unwrap_or(&feature.data_type) } else { &feature.data_type };
             if !fits(data_type, &self.input.data_type) {
                 let (wanted, name) = (sql_name(&self.input.data_type), &self.input.name);
-                let cast = match (source, &feature.name) {
-                    (Source::Argument(_), Some(column)) if !list => number_of(column, data_type, &self.input.data_type),
-                    _ => None,
-                };
-                return Err((format!("takes {wanted} for \"{name}\", {} was given", given(&feature)), cast));
+                return Err((argument, format!("takes {wanted} for \"{name}\", {} was given", given(&feature))));
             }
         }
         Ok(())
@@ -332,7 +348,7 @@ impl Bound {
             return Ok(array.clone());
         }
         let cast = cast_with_options(array, &self.input.data_type, &CastOptions { safe: true, ..Default::default() })?;
-        if cast.null_count() > array.logical_null_count() {
+        if cast.null_count() > missing(array) {
             let given = array.logical_nulls();
             for row in (0..array.len()).filter(|r| cast.is_null(*r) && given.as_ref().is_none_or(|g| g.is_valid(*r))) {
                 verdict.failed.entry(row).or_insert_with(|| self.out_of_range());
@@ -386,7 +402,7 @@ impl Bound {
             return Ok(picked);
         }
         let cast = cast_with_options(&picked, &self.input.data_type, &CastOptions { safe: true, ..Default::default() })?;
-        if cast.null_count() > picked.logical_null_count() {
+        if cast.null_count() > missing(&picked) {
             let given = picked.logical_nulls();
             for at in (0..picked.len()).filter(|at| cast.is_null(*at) && given.as_ref().is_none_or(|g| g.is_valid(*at))) {
                 verdict.failed.entry(at / width).or_insert_with(|| self.out_of_range());
@@ -451,6 +467,12 @@ fn list_parts(lists: &ArrayRef) -> Result<(ArrayRef, Box<dyn Fn(usize) -> (usize
 fn span<T: Copy + TryInto<usize>>(from: T, to: T) -> (usize, usize) {
     let from = from.try_into().unwrap_or(0);
     (from, to.try_into().unwrap_or(from) - from)
+}
+
+/// How many values are NULL, behind a dictionary too. (`logical_null_count` is newer than the arrow of `udfs/vatic_score/scorer`, which
+/// compiles this file as well.)
+fn missing(array: &ArrayRef) -> usize {
+    array.logical_nulls().map_or(0, |nulls| nulls.null_count())
 }
 
 /// Columns to rows, one row behind the other.

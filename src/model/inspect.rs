@@ -18,19 +18,6 @@ use super::{Input, Loaded, ModelError, trial};
 /// The most values of made-up rows that are measured with: larger batches say nothing new, and fill the memory.
 const MOST_VALUES: usize = 1 << 25;
 
-/// What a file says of itself.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Facts {
-    /// The version of its format: `IR version 8`.
-    pub format_version: Option<String>,
-    /// The program that wrote it.
-    pub producer: Option<String>,
-    /// That program's version.
-    pub producer_version: Option<String>,
-    /// The sets of operators it uses, with their versions.
-    pub opsets: Vec<(String, i64)>,
-}
-
 /// Values that differ from row to row, the same in every process; numbers between -2 and 2, integers and BOOLEANs 0 and 1.
 ///
 /// # Errors

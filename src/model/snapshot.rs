@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
+use super::answer::ModelIdentity;
 use super::reference::ModelRef;
 use super::stats::Stats;
 use super::{Loaded, ModelError};
@@ -27,6 +28,12 @@ pub struct LiveModel {
     pub loaded: Loaded,
     /// What it has done in this process.
     pub stats: Arc<Stats>,
+}
+
+impl<'a> From<&'a LiveModel> for ModelIdentity<'a> {
+    fn from(model: &'a LiveModel) -> Self {
+        Self { name: &model.name, version: model.version, sha256: &model.sha256, offset: model.offset }
+    }
 }
 
 /// What a reference means.

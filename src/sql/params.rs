@@ -26,35 +26,74 @@ const TYPED: &str = "$:";
 
 /// Values by name. Names are as typed: case counts.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Params(BTreeMap<String, String>);
+pub struct Params {
+    values: BTreeMap<String, String>,
+    /// Whether they are typed in the shell, which is where more of them come from.
+    in_shell: bool,
+}
 
 impl Params {
+    /// None yet; they are typed in the shell.
+    #[must_use]
+    pub fn of_shell() -> Self {
+        Self { in_shell: true, ..Self::default() }
+    }
+    /// How `name` is given a value.
+    fn giving(&self, name: &str, value: &str) -> String {
+        if self.in_shell { format!("\\set {name} {value}") } else { format!("--param {name}={value}") }
+    }
     /// Gives `name` a value.
     ///
     /// # Errors
     /// `User` if no `$name` can be written so, or it has a value already.
     pub fn set(&mut self, name: &str, value: &str) -> Result<()> {
-        let begins = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
-        if !begins || !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
-            let error = Error::user(format!("\"{name}\" is not a parameter's name"));
-            return Err(error.hint("Use letters, digits and \"_\", with no digit at the begin: --param limit=5"));
-        }
-        if self.0.insert(name.to_owned(), value.to_owned()).is_some() {
+        if self.replace(name, value)? {
             return Err(Error::user(format!("parameter \"{name}\" is given twice")).hint("Leave out one of them."));
         }
         Ok(())
     }
+    /// Gives `name` a value, in the place of the one that it may have; whether it had one.
+    ///
+    /// # Errors
+    /// `User` if no `$name` can be written so.
+    pub fn replace(&mut self, name: &str, value: &str) -> Result<bool> {
+        let begins = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
+        if !begins || !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
+            let error = Error::user(format!("\"{name}\" is not a parameter's name"));
+            let example = self.giving("limit", "5");
+            return Err(error.hint(format!("Use letters, digits and \"_\", with no digit at the begin: {example}")));
+        }
+        Ok(self.values.insert(name.to_owned(), value.to_owned()).is_some())
+    }
+    /// Forgets the value of `name`.
+    ///
+    /// # Errors
+    /// `User` if it has none, with the nearest that has.
+    pub fn remove(&mut self, name: &str) -> Result<()> {
+        if self.values.remove(name).is_some() {
+            return Ok(());
+        }
+        let error = Error::user(format!("parameter \"{name}\" has no value"));
+        Err(match did_you_mean(name, "parameters", self.values.keys().map(String::as_str)) {
+            Some(hint) => error.hint(hint),
+            None => error.hint(format!("There are no parameters yet: {}", self.giving("limit", "5"))),
+        })
+    }
+    /// All of them with their values, by name.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.values.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
     /// The value of `name` as it was given.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.0.get(name).map(String::as_str)
+        self.values.get(name).map(String::as_str)
     }
     /// Checks that each value is for one of the parameters `used`.
     ///
     /// # Errors
     /// `User` for the first that is not, with the nearest that is.
     pub fn check_used(&self, used: &BTreeSet<String>) -> Result<()> {
-        let Some(name) = self.0.keys().find(|name| !used.contains(*name)) else { return Ok(()) };
+        let Some(name) = self.values.keys().find(|name| !used.contains(*name)) else { return Ok(()) };
         let error = Error::user(format!("no statement has a parameter \"{name}\""));
         Err(match did_you_mean(name, "parameters", used.iter().map(String::as_str)) {
             Some(hint) => error.hint(hint),
@@ -63,12 +102,13 @@ impl Params {
     }
     /// The error for `$name` without a value.
     pub(super) fn missing(&self, name: &str) -> Error {
-        let give = format!("Give it one: --param {name}=VALUE");
+        let give = format!("Give it one: {}", self.giving(name, "VALUE"));
         let error = Error::user(format!("parameter \"{name}\" has no value"));
         if name.starts_with(|c: char| c.is_ascii_digit()) {
-            return error.hint("Give parameters names that begin with a letter: $limit, and --param limit=VALUE");
+            let example = self.giving("limit", "VALUE");
+            return error.hint(format!("Give parameters names that begin with a letter: $limit, and {example}"));
         }
-        match crate::error::nearest(name, self.0.keys().map(String::as_str)) {
+        match crate::error::nearest(name, self.values.keys().map(String::as_str)) {
             Some(near) => error.hint(format!("There is one for \"{near}\". {give}")),
             None => error.hint(give),
         }

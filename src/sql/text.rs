@@ -17,6 +17,8 @@ pub struct Source {
     text: Arc<str>,
     /// The byte that each line begins with.
     lines: Vec<usize>,
+    /// Its columns are bytes: they need no counting, which for each word of a long line would take the square of its length.
+    ascii: bool,
 }
 
 impl Source {
@@ -32,7 +34,7 @@ impl Source {
     }
     fn from_parts(text: Arc<str>, file: Option<Arc<str>>) -> Self {
         let lines = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
-        Self { file, text, lines }
+        Self { file, lines, ascii: text.is_ascii(), text }
     }
     /// The whole text.
     #[must_use]
@@ -62,6 +64,9 @@ impl Source {
         let Some(start) = self.lines.get(line).copied() else { return self.text.len() };
         let columns = usize::try_from(at.column.saturating_sub(1)).unwrap_or(usize::MAX);
         let rest = self.text.get(start..).unwrap_or_default();
+        if self.ascii {
+            return start + columns.min(rest.len());
+        }
         rest.char_indices().nth(columns).map_or(self.text.len(), |(bytes, _)| start + bytes)
     }
     /// The words and signs of the text, without blanks and comments.

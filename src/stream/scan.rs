@@ -347,7 +347,10 @@ impl Bounded {
                             -1 => chunk.next_offset - i64::try_from(rows).unwrap_or(0),
                             offset => offset,
                         };
-                        self.left_out.progress().add(chunk.partition, rows, begin, chunk.next_offset);
+                        // Files tell themselves how far they are: in bytes.
+                        if self.reader.table().files.is_none() {
+                            self.left_out.progress().add(chunk.partition, rows, begin, chunk.next_offset);
+                        }
                         let read = self.reader.read(chunk.partition, &chunk.rows)?;
                         self.left_out.read(chunk.rows.len());
                         if let Some(first) = read.bad.first() {

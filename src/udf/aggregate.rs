@@ -18,58 +18,41 @@ use crate::error::{Error, Result};
 
 use super::error::UdfError;
 use super::function::{Bound, OnError, exactly};
+use super::head::Head;
 use super::scalar::Calls;
 use super::signature::Signature;
 
 /// An aggregate in a query.
-#[derive(Debug)]
-pub struct Aggregate {
-    bound: Arc<Bound>,
-    signature: Arc<Signature>,
-    accepted: Accepted,
-}
-
-impl PartialEq for Aggregate {
-    fn eq(&self, other: &Self) -> bool {
-        self.bound == other.bound
-    }
-}
-impl Eq for Aggregate {}
-impl std::hash::Hash for Aggregate {
-    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
-        self.bound.hash(state);
-    }
-}
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub struct Aggregate(Head);
 
 impl Aggregate {
     pub fn udf(bound: Arc<Bound>, signature: Signature) -> AggregateUDF {
         let accepted = Accepted::user_defined(Volatility::Volatile);
-        AggregateUDF::new_from_impl(Self { bound, signature: Arc::new(signature), accepted })
+        AggregateUDF::new_from_impl(Self(Head::new(bound, signature, accepted)))
     }
 }
 
 impl AggregateUDFImpl for Aggregate {
     fn name(&self) -> &str {
-        &self.bound.function.name
+        self.0.name()
     }
     fn signature(&self) -> &Accepted {
-        &self.accepted
+        &self.0.accepted
     }
     fn return_type(&self, _: &[DataType]) -> DfResult<DataType> {
-        Ok(self.signature.returns.clone())
+        Ok(self.0.returns())
     }
-    /// Checks the arguments here and not in `coerce_types`, whose errors DataFusion replaces by its own.
     fn return_field(&self, fields: &[FieldRef]) -> DfResult<FieldRef> {
-        let types: Vec<DataType> = fields.iter().map(|field| field.data_type().clone()).collect();
-        self.bound.check(&self.signature, &types).map_err(Error::from)?;
-        Ok(Arc::new(Field::new(self.name(), self.signature.returns.clone(), true)))
+        self.0.field(fields)
     }
     fn coerce_types(&self, types: &[DataType]) -> DfResult<Vec<DataType>> {
-        Ok(Bound::coerced(&self.signature, types))
+        Ok(Bound::coerced(&self.0.signature, types))
     }
     fn state_fields(&self, args: StateFieldsArgs) -> DfResult<Vec<FieldRef>> {
-        let fields = self.signature.arguments.iter().enumerate().map(|(index, argument)| {
-            let list = DataType::List(self.signature.list_item(index));
+        let signature = &self.0.signature;
+        let fields = signature.arguments.iter().enumerate().map(|(index, argument)| {
+            let list = DataType::List(signature.list_item(index));
             Arc::new(Field::new(format_state_name(args.name, &argument.name), list, true))
         });
         Ok(fields.collect())
@@ -81,10 +64,11 @@ impl AggregateUDFImpl for Aggregate {
                 .hint("Take the distinct rows in a subquery: SELECT f(a) FROM (SELECT DISTINCT a FROM t).")
                 .into());
         }
+        let Head { bound, signature, .. } = &self.0;
         Ok(Box::new(Group {
-            bound: Arc::clone(&self.bound),
-            signature: Arc::clone(&self.signature),
-            pieces: vec![Vec::new(); self.signature.arguments.len()],
+            bound: Arc::clone(bound),
+            signature: Arc::clone(signature),
+            pieces: vec![Vec::new(); signature.arguments.len()],
             rows: 0,
             bytes: 0,
         }))

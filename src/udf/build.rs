@@ -7,11 +7,12 @@
 //! ```
 //!
 //! The user's crate is built as it stands; only its type is chosen here, so that the shim can be linked in, which keeps what a panic
-//! says. Cache: `$XDG_CACHE_HOME/vatic-udfs`, else `~/.cache/vatic-udfs`.
+//! says. Cache: `$XDG_CACHE_HOME/vatic-udfs`, else `~/.cache/vatic-udfs`; `tidy.rs` keeps it small.
 
 use std::io::ErrorKind as Io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::time::SystemTime;
 
 use arrow::datatypes::DataType;
 use serde_json::Value;
@@ -20,6 +21,7 @@ use sha2::{Digest, Sha256};
 use super::error::UdfError;
 use super::signature::Kind;
 use super::source::{Origin, Source};
+use super::tidy::{tidy, used};
 
 const SHIM: &str = include_str!("shim.rs");
 
@@ -63,6 +65,8 @@ pub fn build(path: &Path, anew: bool) -> Result<Built, UdfError> {
         && let library = library_path(&source, &hash)
         && library.is_file()
     {
+        used(&note(&source));
+        used(&library);
         return Ok(Built { source, library, hash });
     }
     let bytes = compile(&source, &stale)?;
@@ -114,8 +118,11 @@ fn library_path(source: &Source, hash: &str) -> PathBuf {
 fn keep(source: Source, bytes: &[u8]) -> Result<Built, UdfError> {
     let hash: String = Sha256::digest(bytes).iter().take(6).map(|byte| format!("{byte:02x}")).collect();
     let library = library_path(&source, &hash);
-    if !library.is_file() {
+    if library.is_file() {
+        used(&library);
+    } else {
         write(&library, bytes)?;
+        tidy(&cache_dir(), SystemTime::now());
     }
     Ok(Built { source, library, hash })
 }
@@ -220,6 +227,7 @@ fn crate_of_file(source: &Source, dependencies: &str) -> Result<PathBuf, UdfErro
     );
     let path = dir.join("Cargo.toml");
     if std::fs::read_to_string(&path).is_ok_and(|old| old == manifest) {
+        used(&path);
         return Ok(dir);
     }
     write(&path, manifest.as_bytes())?;

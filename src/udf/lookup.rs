@@ -1,7 +1,8 @@
 //! Async functions.   rows ─► sent one by one, `allowed_in_flight` at once ─► answers as they come ─► one column in the order of rows
 //!
 //! ```text
-//! a row has not answered in `timeout`   that row has failed; the others go on
+//! a row has not answered in `timeout`   that row has failed; the others go on, beside what still runs of it: `allowed_in_flight` in all
+//! the runtime takes nothing any more    a function blocks its thread: what was sent has failed, the rest goes to a new runtime
 //! the runtime has died (a panic)        what was on its way is tried again in halves, in new runtimes, until the row stands alone
 //! ```
 //!
@@ -27,50 +28,35 @@ use crate::error::{Error, Result};
 use super::call::{AsyncCalls, CallError, Runtime};
 use super::error::UdfError;
 use super::function::{Bound, OnError, Version};
-use super::scalar::{checked, panicked};
+use super::head::Head;
+use super::scalar::panicked;
 use super::signature::{AsyncOptions, Kind, Signature};
 
 /// An async function in a query.
-#[derive(Debug)]
-pub struct Lookup {
-    bound: Arc<Bound>,
-    signature: Signature,
-    accepted: Accepted,
-}
-
-impl PartialEq for Lookup {
-    fn eq(&self, other: &Self) -> bool {
-        self.bound == other.bound
-    }
-}
-impl Eq for Lookup {}
-impl std::hash::Hash for Lookup {
-    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
-        self.bound.hash(state);
-    }
-}
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub struct Lookup(Head);
 
 impl Lookup {
     pub fn udf(bound: Arc<Bound>, signature: Signature) -> ScalarUDF {
         // DataFusion's wrapper does not ask for coercions: anything is accepted here, checked with the result's field, and cast
         // before it is sent.
         let accepted = Accepted::variadic_any(Volatility::Volatile);
-        AsyncScalarUDF::new(Arc::new(Self { bound, signature, accepted })).into_scalar_udf()
+        AsyncScalarUDF::new(Arc::new(Self(Head::new(bound, signature, accepted)))).into_scalar_udf()
     }
 }
 
 impl ScalarUDFImpl for Lookup {
     fn name(&self) -> &str {
-        &self.bound.function.name
+        self.0.name()
     }
     fn signature(&self) -> &Accepted {
-        &self.accepted
+        &self.0.accepted
     }
     fn return_type(&self, _: &[DataType]) -> DfResult<DataType> {
-        Ok(self.signature.returns.clone())
+        Ok(self.0.returns())
     }
     fn return_field_from_args(&self, args: ReturnFieldArgs<'_>) -> DfResult<FieldRef> {
-        checked(&self.bound, &self.signature, args)
+        self.0.field(args.arg_fields)
     }
     fn invoke_with_args(&self, _: ScalarFunctionArgs) -> DfResult<ColumnarValue> {
         internal_err!("{}() is async and was called as if it were not", self.name())
@@ -80,14 +66,14 @@ impl ScalarUDFImpl for Lookup {
 #[async_trait]
 impl AsyncScalarUDFImpl for Lookup {
     async fn invoke_async_with_args(&self, args: ScalarFunctionArgs) -> DfResult<ColumnarValue> {
-        let columns = Bound::columns(&self.signature, &args.args, args.number_rows)?;
-        let version = self.bound.version();
+        let Head { bound, signature, .. } = &self.0;
+        let columns = Bound::columns(signature, &args.args, args.number_rows)?;
+        let version = bound.version();
         // The options are the version's: a replacement may have others.
         let (Some(calls), Kind::Async(options)) = (version.library.asynchronous, version.signature.kind) else {
             return internal_err!("library \"{}\" has no __start", version.path.display());
         };
-        let mut batch =
-            Batch { bound: &self.bound, version: &version, calls, options, columns, answers: Answers::default() };
+        let mut batch = Batch { bound, version: &version, calls, options, columns, answers: Answers::default() };
         Ok(ColumnarValue::Array(batch.compute(args.number_rows).await?))
     }
 }
@@ -122,7 +108,7 @@ struct Batch<'a> {
 enum End {
     /// Every row has answered or failed.
     All,
-    /// The runtime hung: these were not sent yet.
+    /// The runtime hangs, or is full of rows that are late: these were not sent yet.
     Stuck(Vec<usize>),
     /// The runtime died with some rows on their way, while others were not sent yet.
     Died { suspects: Vec<usize>, unsent: Vec<usize> },
@@ -199,7 +185,9 @@ impl Batch<'_> {
         let shim = self.version.library.shim;
         let mut panics = shim.map(super::call::ShimCalls::count);
         let runtime = self.version.idle.take().unwrap_or_else(|| self.calls.start());
-        let (mut next, mut late) = (0, false);
+        // Rows that are late and perhaps still on their way.
+        let (mut next, mut late, mut lost) = (0, false, 0);
+        let most = self.options.allowed_in_flight;
         // Rows on their way in the order in which they were sent, which is that of their deadlines.
         let mut on_way: VecDeque<(usize, Instant)> = VecDeque::new();
         let died = |batch: &Self, next: usize| {
@@ -208,20 +196,21 @@ impl Batch<'_> {
             Ok(End::Died { suspects, unsent: rows.get(next..).unwrap_or_default().to_vec() })
         };
         loop {
-            while let Some(row) = rows.get(next).copied().filter(|_| on_way.len() < self.options.allowed_in_flight) {
+            while let Some(row) = rows.get(next).copied().filter(|_| on_way.len() + lost < most) {
                 next += 1;
                 match tokio::time::timeout(self.options.timeout, runtime.send(row as u64, &self.row(row))).await {
                     Ok(Ok(true)) => on_way.push_back((row, Instant::now() + self.options.timeout)),
                     Ok(Ok(false) | Err(CallError::Panic)) => return died(self, next),
                     Ok(Err(CallError::Border(got))) => return Err(self.border(got)),
                     Err(_) => {
-                        // The runtime takes nothing any more: a function blocks its thread. What was sent before is late, too.
+                        // The runtime takes nothing any more: a function blocks its thread. What was sent before is late, too; this
+                        // row was not, unless it is the first: it is tried in another.
                         self.take(&runtime)?;
-                        let blocked: Vec<usize> = rows.get(..next).unwrap_or_default().to_vec();
-                        for row in blocked {
-                            self.late(row);
+                        let (sent, unsent) = rows.split_at((next - 1).clamp(1, rows.len()));
+                        for row in sent {
+                            self.late(*row);
                         }
-                        return Ok(End::Stuck(rows.get(next..).unwrap_or_default().to_vec()));
+                        return Ok(End::Stuck(unsent.to_vec()));
                     }
                 }
             }
@@ -247,10 +236,10 @@ impl Batch<'_> {
             }
             while let Some((row, _)) = on_way.front().copied().filter(|(_, deadline)| *deadline <= now) {
                 on_way.pop_front();
-                late = true;
+                (late, lost) = (true, lost + 1);
                 self.late(row);
             }
-            if on_way.is_empty() && next >= rows.len() {
+            if on_way.is_empty() && (next >= rows.len() || lost >= most) {
                 break;
             }
             if !on_way.is_empty() {
@@ -260,7 +249,8 @@ impl Batch<'_> {
         if !late {
             self.version.idle.give(runtime);
         }
-        Ok(End::All)
+        let unsent = rows.get(next..).unwrap_or_default();
+        Ok(if unsent.is_empty() { End::All } else { End::Stuck(unsent.to_vec()) })
     }
 
     fn late(&mut self, row: usize) {

@@ -16,12 +16,14 @@ mod callable;
 mod error;
 mod ffi;
 mod function;
+mod head;
 mod library;
 mod lookup;
 mod scalar;
 mod signature;
 mod source;
 mod template;
+mod tidy;
 
 pub use build::{Built, build, cache_dir, check, sources_in};
 pub use callable::Callable;

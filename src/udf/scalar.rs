@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use arrow::array::{Array, ArrayRef, new_empty_array, new_null_array};
 use arrow::compute::concat;
-use arrow::datatypes::{DataType, Field, FieldRef};
+use arrow::datatypes::{DataType, FieldRef};
 use datafusion::common::{Result as DfResult, exec_err};
 use datafusion::logical_expr::{
     ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature as Accepted, Volatility,
@@ -19,67 +19,45 @@ use crate::error::{Error, Result};
 use super::call::{CallError, Run};
 use super::error::UdfError;
 use super::function::{Bound, OnError, Version};
+use super::head::Head;
 use super::signature::Signature;
 
 /// A scalar function in a query.
-#[derive(Debug)]
-pub struct Scalar {
-    bound: Arc<Bound>,
-    signature: Signature,
-    accepted: Accepted,
-}
-
-impl PartialEq for Scalar {
-    fn eq(&self, other: &Self) -> bool {
-        self.bound == other.bound
-    }
-}
-impl Eq for Scalar {}
-impl std::hash::Hash for Scalar {
-    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
-        self.bound.hash(state);
-    }
-}
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub struct Scalar(Head);
 
 impl Scalar {
     /// Volatile, as in Arroyo: it is never computed while planning, and may be another one in the next epoch.
     pub fn udf(bound: Arc<Bound>, signature: Signature) -> ScalarUDF {
         let accepted = Accepted::user_defined(Volatility::Volatile);
-        ScalarUDF::new_from_impl(Self { bound, signature, accepted })
+        ScalarUDF::new_from_impl(Self(Head::new(bound, signature, accepted)))
     }
 }
 
 impl ScalarUDFImpl for Scalar {
     fn name(&self) -> &str {
-        &self.bound.function.name
+        self.0.name()
     }
     fn signature(&self) -> &Accepted {
-        &self.accepted
+        &self.0.accepted
     }
     fn return_type(&self, _: &[DataType]) -> DfResult<DataType> {
-        Ok(self.signature.returns.clone())
+        Ok(self.0.returns())
     }
-    /// Checks the arguments here and not in `coerce_types`, whose errors DataFusion replaces by its own.
     fn return_field_from_args(&self, args: ReturnFieldArgs<'_>) -> DfResult<FieldRef> {
-        checked(&self.bound, &self.signature, args)
+        self.0.field(args.arg_fields)
     }
     fn coerce_types(&self, types: &[DataType]) -> DfResult<Vec<DataType>> {
-        Ok(Bound::coerced(&self.signature, types))
+        Ok(Bound::coerced(&self.0.signature, types))
     }
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DfResult<ColumnarValue> {
-        let columns = Bound::columns(&self.signature, &args.args, args.number_rows)?;
-        let version = self.bound.version();
+        let Head { bound, signature, .. } = &self.0;
+        let columns = Bound::columns(signature, &args.args, args.number_rows)?;
+        let version = bound.version();
         let Some(run) = version.library.run else { return exec_err!("library \"{}\" has no __run", version.path.display()) };
-        let calls = Calls { bound: &self.bound, version: &version, run };
+        let calls = Calls { bound, version: &version, run };
         Ok(ColumnarValue::Array(calls.batch(&columns, args.number_rows)?))
     }
-}
-
-/// The field of a result, if the arguments are right.
-pub fn checked(bound: &Bound, signature: &Signature, args: ReturnFieldArgs<'_>) -> DfResult<FieldRef> {
-    let types: Vec<DataType> = args.arg_fields.iter().map(|field| field.data_type().clone()).collect();
-    bound.check(signature, &types).map_err(Error::from)?;
-    Ok(Arc::new(Field::new(&bound.function.name, signature.returns.clone(), true)))
 }
 
 /// Calls of one version.

@@ -12,7 +12,7 @@ use syn::punctuated::Punctuated;
 use syn::{Expr, ExprLit, FnArg, GenericArgument, Item, ItemFn, Lit, Meta, Pat, PathArguments, ReturnType, Token, Type};
 
 /// A function as its source declares it.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Signature {
     /// The name in the source.
     pub name: String,
@@ -25,7 +25,7 @@ pub struct Signature {
 }
 
 /// One argument.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Argument {
     /// Its name in the source.
     pub name: String,
@@ -36,7 +36,7 @@ pub struct Argument {
 }
 
 /// How a function is called.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Kind {
     /// With one row after the other.
     Scalar,
@@ -59,7 +59,7 @@ impl Kind {
 }
 
 /// What `#[udf(...)]` says of an async function; Arroyo's defaults. (`ordered` changes nothing here: results keep the order of rows.)
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct AsyncOptions {
     /// How long one row may take.
     pub timeout: Duration,

@@ -126,7 +126,7 @@ fn read(file: &Path) -> Result<String, UdfError> {
     std::fs::read_to_string(file).map_err(|source| UdfError::Unreadable { path: file.to_owned(), source })
 }
 
-/// The files that a crate is made of: everything but what was built and what is hidden.
+/// The files that a crate is made of: everything but what was built and what is hidden. Of any kind: a source may include a model.
 fn collect(dir: &Path, files: &mut Vec<PathBuf>) -> std::io::Result<()> {
     for entry in std::fs::read_dir(dir)? {
         let path = entry?.path();
@@ -136,7 +136,7 @@ fn collect(dir: &Path, files: &mut Vec<PathBuf>) -> std::io::Result<()> {
         }
         if path.is_dir() {
             collect(&path, files)?;
-        } else if path.extension().is_some_and(|e| e == "rs" || e == "toml") || name == "Cargo.lock" {
+        } else if !path.extension().is_some_and(|e| e == "so" || e == "dylib" || e == "dll") {
             files.push(path);
         }
     }
@@ -193,7 +193,10 @@ mod tests {
         }
         let before = Source::find(&at("c")).unwrap().fingerprint;
         std::fs::write(at("c/src/other.rs"), "").unwrap();
-        assert_ne!(Source::find(&at("c")).unwrap().fingerprint, before, "a new file is a change");
+        let changed = Source::find(&at("c")).unwrap().fingerprint;
+        assert_ne!(changed, before, "a new file is a change");
+        std::fs::write(at("c/model.onnx"), "1").unwrap();
+        assert_ne!(Source::find(&at("c")).unwrap().fingerprint, changed, "one that the source may include, too");
         assert!(matches!(Source::find(&at("lonely.so")), Err(UdfError::NoSource { .. })));
         assert!(matches!(Source::find(&at("f.txt")), Err(UdfError::NotAFunction { .. })));
         assert!(matches!(Source::find(&at("c/src")), Err(UdfError::NotAFunction { .. })));

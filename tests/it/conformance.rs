@@ -558,12 +558,19 @@ async fn limits_are_kept_and_partitions_share(bench: &Bench) {
     for partition in 0..4 {
         write(broker, vec![output(&topic, partition, values((0..1000).map(|i| format!("{i:04}"))))]).await;
     }
-    let spec = SourceSpec { budget: 1 << 20, ..reading(&topic, EARLIEST, Some(vec![1000; 4])) };
-    let mut source = broker.source(spec).await.unwrap();
-    assert!(matches!(source.next(ALL).await.unwrap(), Event::Assigned(_)));
-    tokio::time::sleep(Duration::from_millis(200)).await; // until all is at hand
+    let begun = Instant::now();
+    let (mut source, cut) = loop {
+        let spec = SourceSpec { budget: 1 << 20, ..reading(&topic, EARLIEST, Some(vec![1000; 4])) };
+        let mut source = broker.source(spec).await.unwrap();
+        assert!(matches!(source.next(ALL).await.unwrap(), Event::Assigned(_)));
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        let cut = next_cut(&mut source, Limit { rows: 100, bytes: 1 << 20 }).await;
+        // Not all four partitions were at hand yet: once more.
+        if cut.chunks.len() == 4 || begun.elapsed() > Duration::from_secs(60) {
+            break (source, cut);
+        }
+    };
     let mut read = BTreeMap::new();
-    let cut = next_cut(&mut source, Limit { rows: 100, bytes: 1 << 20 }).await;
     assert_eq!(cut.chunks.iter().map(|c| (c.rows.len(), c.next_offset)).collect::<Vec<_>>(), [(25, 25); 4]);
     take(&cut, &mut read);
     // At least one record comes, however small the limit.
@@ -585,25 +592,33 @@ async fn large_records_hold_nobody_up(bench: &Bench) {
     let models = topic(broker, 1, &[("max.message.bytes", "67108864")]).await;
     let small = topic(broker, 1, &[]).await;
     let model: Vec<u8> = (0..40_u32 << 20).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
-    let (writer, written, bytes) = (Arc::clone(broker), models.clone(), model.clone());
-    let published = Instant::now();
-    let publishing =
-        tokio::spawn(
-            async move { write(&writer, vec![output(&written, 0, values([&b"before"[..], &bytes, b"after"]))]).await },
-        );
-    let (mut sink, mut commits, mut slowest) = (sink(broker, None).await, 0, Duration::ZERO);
-    while !publishing.is_finished() {
-        let begun = Instant::now();
-        sink.commit(Commit { outputs: vec![output(&small, 0, values(["x"]))], ..Commit::default() }).await.unwrap();
-        (commits, slowest) = (commits + 1, slowest.max(begun.elapsed()));
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
-    assert_eq!(publishing.await.unwrap(), [0]);
-    // Were it one transaction, a commit would wait for nearly all of it, on a fast disk and on a slow one.
-    let whole = published.elapsed();
-    // A real broker's own pauses are not ours.
-    let held_up = !bench.markers && slowest >= whole / 3;
-    assert!(commits > 10 && !held_up, "{commits} commits, the slowest took {slowest:?} of {whole:?}");
+    let mut sink = sink(broker, None).await;
+    // Were it one transaction, a commit would wait for nearly all of it, each time; a busy machine's pause comes once.
+    let mut told = Vec::new();
+    let held_up = loop {
+        let (writer, written, bytes) = (Arc::clone(broker), models.clone(), model.clone());
+        let published = Instant::now();
+        let publishing = tokio::spawn(async move {
+            write(&writer, vec![output(&written, 0, values([&b"before"[..], &bytes, b"after"]))]).await
+        });
+        let (mut commits, mut slowest) = (0, Duration::ZERO);
+        while !publishing.is_finished() {
+            let begun = Instant::now();
+            sink.commit(Commit { outputs: vec![output(&small, 0, values(["x"]))], ..Commit::default() }).await.unwrap();
+            (commits, slowest) = (commits + 1, slowest.max(begun.elapsed()));
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        let first = publishing.await.unwrap();
+        assert!(!told.is_empty() || first == [0], "{first:?}");
+        let whole = published.elapsed();
+        told.push((commits, slowest, whole));
+        // A real broker's own pauses are not ours.
+        let held_up = commits <= 10 || (!bench.markers && slowest >= whole / 3);
+        if !held_up || told.len() == 4 {
+            break held_up;
+        }
+    };
+    assert!(!held_up, "commits, the slowest, the whole: {told:?}");
     // A budget far below the record's size does not keep it out.
     let spec = SourceSpec { budget: 1 << 20, ..reading(&models, EARLIEST, Some(vec![3])) };
     let read = drain(&mut broker.source(spec).await.unwrap(), Limit { rows: 1, bytes: 1 << 20 }).await;
@@ -655,7 +670,7 @@ async fn a_killed_writer_leaves_whole_commits(bench: &Bench) {
         let there = if round % 2 == 0 { 0 } else { 2 * rows as i64 };
         let begun = Instant::now();
         while broker.offsets(&topic, OffsetAt::Latest).await.unwrap()[0] <= there {
-            assert!(begun.elapsed() < Duration::from_secs(30), "the writer writes nothing");
+            assert!(begun.elapsed() < Duration::from_secs(90), "the writer writes nothing");
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
         tokio::time::sleep(Duration::from_micros(3_700 * round)).await;

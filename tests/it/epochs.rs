@@ -273,9 +273,9 @@ async fn scripted(script: Script) -> (Rig, Arc<Script>, tempfile::TempDir) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_error_waits_for_the_commit_that_is_on_its_way() {
-    let script =
-        Script { cuts: vec![1], source_fails: Some(2), commit_waits: Duration::from_millis(300), ..Script::default() };
-    let (rig, script, _dir) = scripted(script).await;
+    let (rig, script, _dir) = scripted(Script { cuts: vec![1], source_fails: Some(2), ..Script::default() }).await;
+    // Until the source has failed.
+    script.held.store(true, Ordering::SeqCst);
     rig.topic("t", 1).await;
     rig.produce("t", 0, ["{\"id\": 1}", "{\"id\": 2}", "{\"id\": 3}"]).await;
     let mut rig = rig.until_end();

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use futures::StreamExt;
 use vatic::connector::embedded::Embedded;
+use vatic::engine::Outcome;
 
 use crate::rig::{Rig, Script, Scripted, until};
 
@@ -66,4 +68,25 @@ async fn a_model_topic_that_is_not_there_is_asked_for_ever_less_often() {
     let model = std::fs::read(crate::harness::model("fraud_v1.onnx")).unwrap();
     assert_eq!(rig.publish("fraud", model).await, 1);
     assert_eq!(rig.rows("SELECT version FROM models").await.unwrap().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_follower_tells_that_the_broker_is_away_and_that_it_is_back() {
+    let (mut rig, script, _dir) = rig(Script::default());
+    rig.topic("i", 1).await;
+    let followed = rig.sql("CREATE TABLE i (id BIGINT); SELECT id FROM i EMIT CHANGES").await.unwrap();
+    let Outcome::Rows(mut rows) = followed else { panic!("a follower has rows") };
+    let away = format!("broker \"{}\" has not answered for ", rig.broker.address());
+    script.away.store(true, Ordering::SeqCst);
+    until("a warning", async || rig.said_times(&away) == 1).await;
+    assert_eq!(
+        rig.said_times("waiting for topic \"i\"\nhint: It goes on by itself once the broker is back; Ctrl-C ends it."),
+        1
+    );
+    assert_eq!(rig.said_times("answers again"), 0);
+    script.away.store(false, Ordering::SeqCst);
+    until("a notice", async || rig.said_times("answers again, after ") == 1).await;
+    rig.produce("i", 0, ["{\"id\":1}"]).await;
+    assert_eq!(rows.next().await.unwrap().unwrap().num_rows(), 1);
+    assert_eq!(rig.said_times(&away), 1);
 }

@@ -21,6 +21,8 @@ mod models;
 mod models_cli;
 mod mutants;
 mod pipes;
+mod progress;
+mod psql;
 mod queries;
 mod readme;
 mod rig;

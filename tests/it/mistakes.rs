@@ -49,6 +49,15 @@ const MISTAKES: &[(&str, i32, &[Mistake])] = &[
             ("EMIT CHANGES, misspelt", Sql("SELECT id FROM payments EMIT CHANGE")),
             ("EMIT without CHANGES", Sql("SELECT id FROM payments WHERE id > 1 EMIT")),
             ("EMIT CHANGES in front", Sql("EMIT CHANGES SELECT id FROM payments")),
+            ("A misspelt TABLE", Sql("CREATE TABEL t (id INT)")),
+            ("A misspelt INTO", Sql("INSERT INOT alerts VALUES (1, 0.5)")),
+            ("A misspelt WATERMARK", Sql("CREATE TABLE t (ts TIMESTAMP, WATERMRK FOR ts AS ts)")),
+            ("A misspelt METADATA", Sql("CREATE TABLE t (id INT, key BYTEA METADTA)")),
+            ("A misspelt KEY", Sql("CREATE TABLE t (id INT, PRIMARY KEZ (id))")),
+            ("INTO where TO belongs", Sql("COPY (SELECT id FROM payments) INTO 'p.csv'")),
+            ("A job without JOB", Sql("STOP alerts")),
+            ("JOB, misspelt", Sql("RESET JBO alerts")),
+            ("ANALYZE in British", Sql("EXPLAIN ANALYSE SELECT id FROM payments")),
             ("A statement of another database", Sql("UPDATE payments SET amount = 0")),
             ("A column without a type", Sql("CREATE TABLE t (id, card VARCHAR)")),
             ("A misspelt type", Sql("CREATE TABLE t (id INTEGR)")),
@@ -137,12 +146,27 @@ const MISTAKES: &[(&str, i32, &[Mistake])] = &[
             ("A version that is not there", Sql("SELECT score('fraud:7', amount, hour, 1.0, 1) FROM payments")),
             ("A model's name without quotes", Sql("SELECT score(fraud, amount, hour, 1.0, 1) FROM payments")),
             ("Features that are missing", Sql("SELECT score('fraud', amount, hour) FROM payments")),
+            (
+                "The same, twice in one statement",
+                Sql("SELECT score('fraud', amount, hour) FROM payments WHERE score('fraud', amount, hour) > 0.9"),
+            ),
+            (
+                "A misspelt model, twice in one statement",
+                Sql("SELECT score('fruad', amount, hour) FROM payments WHERE score('fruad', amount, hour) > 0.9"),
+            ),
+            (
+                "A feature that is computed, of another type",
+                Sql("SELECT amount, score('fraud', upper(card), hour, 1.0, 1) FROM payments"),
+            ),
+            ("A number in the place of a model", Sql("SELECT score(1, amount) FROM payments")),
             ("A feature of another type", Sql("SELECT score('fraud', card, hour, 1.0, 1) FROM payments")),
             ("No features at all", Sql("SELECT score('fraud') FROM payments")),
             ("A name that no model can have", Sql("SELECT score('my model', amount) FROM payments")),
             ("A file that is no model", Words(&["publish", "fraud", "notes.txt"])),
             ("A damaged file", Words(&["publish", "fraud", "damaged.onnx"])),
             ("The same, inspected", Words(&["inspect", "damaged.onnx"])),
+            ("Rows in another format than their file's name says", Words(&["score", "fraud.onnx", "data/misnamed.json"])),
+            ("Objects over several lines", Words(&["score", "fraud.onnx", "data/pretty.json"])),
             ("Rows that do not fit the model", Words(&["score", "fraud.onnx", "data/customers.csv"])),
         ],
     ),
@@ -178,6 +202,12 @@ const MISTAKES: &[(&str, i32, &[Mistake])] = &[
                     "CREATE TABLE c (id INT, name BIGINT) WITH (connector = 'file', path = 'data/customers.csv', bad_records = 'fail'); SELECT * FROM c",
                 ),
             ),
+            ("Two columns of one name", Sql("CREATE TABLE c WITH (connector = 'file', path = 'data/twice.csv')")),
+            (
+                "The same, in a table with columns",
+                Sql("CREATE TABLE c (id INT) WITH (connector = 'file', path = 'data/twice.csv')"),
+            ),
+            ("An array that was cut off", Sql("CREATE TABLE c WITH (connector = 'file', path = 'data/cut.json')")),
             ("A model file that is not there", Words(&["publish", "fraud", "frad.onnx"])),
             ("A directory in the place of a file", Words(&["produce", "payments", "data"])),
         ],
@@ -196,6 +226,8 @@ const MISTAKES: &[(&str, i32, &[Mistake])] = &[
             ("A directory without topics", Words(&["--broker", "embedded:elsewhere", "consume", "payments"])),
             ("A topic that is there already", Words(&["topic", "create", "payments"])),
             ("A name that no topic can have", Words(&["topic", "create", "my payments"])),
+            ("A property with another value", Words(&["--broker", "127.0.0.1:1", "-X", "linger.ms=abc", "topic", "list"])),
+            ("A property out of its range", Words(&["--broker", "127.0.0.1:1", "-X", "batch.size=-5", "topic", "list"])),
             ("A misspelt property of the client", Words(&["--broker", "127.0.0.1:1", "-X", "ackss=1", "topic", "list"])),
         ],
     ),
@@ -253,6 +285,11 @@ const HAPPENED: &[Mistake] = &[
         "Lines that are no rows",
         Sql("CREATE TABLE c (id INT) WITH (connector = 'file', path = 'data/ragged.csv'); SELECT id FROM c WHERE id > 5"),
     ),
+    (
+        "Partitions that a topic does not have",
+        Sql("CREATE TABLE a (id BIGINT) WITH (topic = 'alerts', topic.partitions = 5); INSERT INTO a VALUES (1)"),
+    ),
+    ("Columns that are no features, where names do not match", Words(&["score", "fraud.onnx", "data/wide.csv"])),
     ("More than one bad record in a hundred", Sql("SELECT id FROM events WHERE id > 5")),
 ];
 
@@ -280,6 +317,11 @@ fn place() -> Place {
     place.file("data/headless.csv", "1,Ada\n2,Bob\n");
     place.file("data/semicolons.csv", "id;name\n1;Ada\n2;Bob\n");
     place.file("data/ragged.csv", "id,name\n1,Ada\n2,Bob,Berlin\n");
+    place.file("data/twice.csv", "id,name,id\n1,Ada,2\n");
+    place.file("data/misnamed.json", "amount,hour\n2.5,3\n");
+    place.file("data/pretty.json", "{\n  \"amount\": 2.5\n}\n");
+    place.file("data/cut.json", "[{\"id\": 1},\n {\"id\": 2");
+    place.file("data/wide.csv", "a,b,c,d,e\n2.5,3,1.5,0,1\n");
     place
 }
 

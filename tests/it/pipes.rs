@@ -142,7 +142,7 @@ fn a_parameter_that_is_missing_unknown_or_wrong_is_named() {
             "Give another value, or write CAST($limit AS TYPE).",
         ),
     ] {
-        let mut args = vec!["sql"];
+        let mut args = vec!["sql", "--quiet"];
         params.iter().for_each(|param| args.extend(["--param", param]));
         args.push(sql);
         let ended = place.vatic(&args);
@@ -206,7 +206,7 @@ fn a_copy_that_fails_leaves_the_file_as_it_was() {
     let place = payments();
     for file in ["kept.csv", "kept.parquet", "kept.json"] {
         place.file(file, "what was there");
-        let ended = place.vatic(&["sql", &format!("COPY (SELECT id, 1 / (3 - id) AS x FROM topic('p')) TO '{file}'")]);
+        let ended = place.vatic(&["sql", "-q", &format!("COPY (SELECT id, 1 / (3 - id) AS x FROM topic('p')) TO '{file}'")]);
         assert_eq!(ended.code, 1, "{ended:#?}");
         assert!(ended.err.starts_with("error: division by zero"), "{ended:#?}");
         assert_eq!(std::fs::read_to_string(place.path(file)).unwrap(), "what was there");

@@ -156,6 +156,8 @@ pub struct Script {
     pub revokes_after: Option<usize>,
     /// How often it was asked for a topic.
     pub asked: AtomicUsize,
+    /// While this is set, nobody answers how many partitions a topic has.
+    pub away: AtomicBool,
     /// As [`Broker::look_again`]; zero: the embedded broker's.
     pub look_again: Duration,
 }
@@ -178,6 +180,12 @@ impl Broker for Scripted {
     async fn topic(&self, name: &str) -> Result<Option<Topic>> {
         self.script.asked.fetch_add(1, Ordering::SeqCst);
         self.broker.topic(name).await
+    }
+    async fn partitions(&self, name: &str) -> Result<Option<i32>> {
+        if self.script.away.load(Ordering::SeqCst) {
+            return Err(Error::external("the script hides the broker"));
+        }
+        Ok(self.topic(name).await?.map(|topic| topic.partitions))
     }
     fn look_again(&self) -> Duration {
         if self.script.look_again.is_zero() { self.broker.look_again() } else { self.script.look_again }
@@ -220,6 +228,8 @@ struct ScriptedSource {
 impl Source for ScriptedSource {
     async fn next(&mut self, limit: Limit) -> Result<Event> {
         if self.script.source_fails.is_some_and(|after| self.made >= after) {
+            // What waited for this may go on.
+            self.script.held.store(false, Ordering::SeqCst);
             return Err(Error::external("the script ends the source"));
         }
         match self.script.revokes_after {

@@ -89,7 +89,7 @@ fn the_child_opens_no_file_and_makes_no_connection() {
     let out = place.path("limits");
     let script = format!(
         "{} try-model 3221225472 30 < m.pipe & pid=$!; exec 3> m.pipe; \
-         for i in 1 2 3 4 5 6 7 8 9 10; do grep -q 'open files *3 ' /proc/$pid/limits && break; sleep 0.2; done; \
+         for i in $(seq 300); do grep -q 'open files *3 ' /proc/$pid/limits && break; sleep 0.2; done; \
          cp /proc/$pid/limits {}; cat m.onnx >&3; exec 3>&-; wait $pid",
         env!("CARGO_BIN_EXE_vatic"),
         out.display()

@@ -71,6 +71,65 @@ fn scores_are_those_of_a_query_and_no_broker_is_opened() {
     assert_eq!((scored.len(), asked.len()), (2, 2));
 }
 
+const FEATURES: &str = "\"amount\":3,\"hour\":15,\"distance_km\":1.5,\"tx_last_hour\":0";
+
+#[test]
+fn a_column_that_is_copied_never_costs_a_score() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    let fraud = model("fraud_v1");
+    // What the first thousand lines suggest does not hold for the last ones.
+    let mut rows: Vec<String> =
+        (0..1_001).map(|n| format!("{{{FEATURES},\"id\":{n},\"who\":\"n{n}\",\"at\":{{\"x\":1}}}}")).collect();
+    rows.push(format!("{{{FEATURES},\"id\":\"x-1\",\"who\":5,\"at\":\"here\"}}"));
+    rows.push(format!("{{{FEATURES},\"id\":7,\"who\":null,\"at\":{{\"x\":2}}}}"));
+    std::fs::write(dir.join("rows.jsonl"), rows.join("\n")).unwrap();
+    let csv = vatic(dir, &["score", &fraud, "rows.jsonl", "--keep", "id,who,at"], "");
+    assert_eq!(text(&csv.stderr), "");
+    let csv = text(&csv.stdout);
+    let lines: Vec<&str> = csv.lines().collect();
+    let begins: Vec<&str> = lines[1001..].iter().map(|line| line.split(",0.").next().unwrap()).collect();
+    assert_eq!(begins, ["1000,n1000,\"{\"\"x\"\":1}\"", "x-1,5,here", "7,,\"{\"\"x\"\":2}\""]);
+    let json = vatic(dir, &["score", &fraud, "rows.jsonl", "--keep", "id,who,at", "--format", "json"], "");
+    assert_eq!(
+        text(&json.stderr),
+        "warning: 1 of 1003 rows lack a column of --keep that has another type there; the first: line 1002: column \"id\": \
+         expected BIGINT, found \"x-1\"\nhint: Write CSV, which copies every value as its text: --format csv.\n"
+    );
+    let json: Vec<Value> = text(&json.stdout).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(json.iter().all(|row| row["score"].is_f64()), "every row has its score");
+    let odd = &json[1001];
+    assert_eq!((&odd["id"], &odd["who"], &odd["at"]), (&Value::Null, &Value::from("5"), &Value::Null));
+    assert_eq!((&json[1002]["id"], &json[1002]["at"]["x"]), (&Value::from(7), &Value::from(2)));
+}
+
+#[test]
+fn columns_that_are_not_used_are_warned_of_and_arrays_are_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    let fraud = model("fraud_v1");
+    let told = |input: &str, args: &[&str]| {
+        let output = vatic(dir, &[&["score", &fraud, "-"], args].concat(), input);
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        (text(&output.stdout), text(&output.stderr))
+    };
+    let (_, said) = told("a,b,c,d,e\n3,15,1.5,0,7\n", &["--quiet"]);
+    assert_eq!(
+        said,
+        "warning: features by position: a, b, c, d; not used: e\nhint: The model takes amount FLOAT, hour BIGINT, distance_km \
+         FLOAT, tx_last_hour BIGINT: name the columns so, or take those that are no features out with --keep, which copies them.\n"
+    );
+    let (kept, said) = told("id,a,b,c,d\n7,3,15,1.5,0\n", &["--keep", "id"]);
+    assert_eq!(said, "features by position: a, b, c, d\n");
+    // By name nothing is left to chance.
+    let (named, said) = told("id,amount,hour,distance_km,tx_last_hour\n7,3,15,1.5,0\n", &[]);
+    assert_eq!(said, "");
+    assert_eq!(kept.lines().nth(1).unwrap(), format!("7,{}", named.lines().nth(1).unwrap()));
+    for array in [format!("[{{{FEATURES}}}]"), format!(" [\n  {{{FEATURES}}}\n]\n"), format!("{{{FEATURES}}}\n")] {
+        assert_eq!(told(&array, &[]), (named.clone(), String::new()), "{array}");
+    }
+}
+
 #[test]
 fn every_kind_of_input_gives_the_same_scores() {
     let dir = tempfile::tempdir().unwrap();

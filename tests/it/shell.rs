@@ -49,6 +49,12 @@ fn tab_completes_what_may_stand_there() {
         ("SELECT * FROM paym", "FROM payments"),
         ("SELECT id FROM payments WHERE am", "WHERE amount"),
         ("SELECT id FROM payments p WHERE p.am", "WHERE p.amount"),
+        ("WITH big AS (SELECT id AS many FROM payments) SELECT * FROM b", "FROM big"),
+        (
+            "WITH big AS (SELECT id AS many FROM payments) SELECT b.m FROM big b\x1b[D\x1b[D\x1b[D\x1b[D\x1b[D\x1b[D\x1b[D\x1b[D\x1b[D\x1b[D\x1b[D",
+            "b.many",
+        ),
+        ("SELECT predict('fraud', id).lab", "predict('fraud', id).label"),
         ("SELECT classi", "SELECT classify("),
         ("SELECT score('fraud:", "score('fraud:1'"),
         ("SELECT * FROM topic('pay", "topic('payments'"),
@@ -161,7 +167,7 @@ fn commands_show_what_there_is() {
     ask("\\df uni*", &["uniform(n BIGINT"]);
     ask("\\dm", &["fraud", "onnx", "(1 row)"]);
     ask("\\l pay*", &["payments", "3", "(1 row)"]);
-    ask("\\l nothing", &["(0 rows)"]);
+    ask("\\l nothing", &["error: no topic fits \"nothing\"", "hint: Known topics: models, payments."]);
     ask("\\conninfo", &["embedded:.vatic, an embedded broker", "1 topic, 1 model"]);
     ask("\\timing", &["timing is off"]);
     ask("\\timing maybe", &["error: \"maybe\" is neither on nor off"]);
@@ -360,7 +366,7 @@ fn rows_go_to_files_and_statements_come_from_them() {
 fn a_job_tells_of_its_end_above_the_line_that_is_typed() {
     let place = Place::new();
     let mut shell = Terminal::open(&place);
-    shell.enter("CREATE TABLE g (n BIGINT, ts TIMESTAMP) WITH (connector = 'generator', rows = 30, rate = 10);");
+    shell.enter("CREATE TABLE g (n BIGINT, ts TIMESTAMP) WITH (connector = 'generator', rows = 80, rate = 10);");
     shell.expect("CREATE TABLE\n");
     shell.enter("CREATE TABLE dst WITH (topic = 'dst') AS SELECT n FROM g;");
     shell.expect("job \"dst\" runs in the background");
@@ -368,7 +374,7 @@ fn a_job_tells_of_its_end_above_the_line_that_is_typed() {
     // Nobody presses Enter; the line stays what it was.
     shell.press("SELECT 40 +");
     shell.expect("SELECT 40 +");
-    shell.expect("job \"dst\" finished: 30 rows in, 30 out, 0 dead letters");
+    shell.expect("job \"dst\" finished: 80 rows in, 80 out, 0 dead letters");
     shell.expect("vatic> SELECT 40 +");
     shell.enter(" 2 AS answer;");
     shell.expect("42");

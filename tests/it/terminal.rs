@@ -122,6 +122,12 @@ impl Terminal {
         plain(&self.seen.lock().unwrap())
     }
 
+    /// kill -9 of the shell.
+    pub fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
     pub fn ends_with(mut self, code: i32) -> String {
         let begun = Instant::now();
         while self.child.try_wait().unwrap().is_none() {

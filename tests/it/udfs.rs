@@ -548,12 +548,209 @@ async fn a_running_job_takes_a_replaced_function_at_its_next_epoch() {
     rig.produce("t", 0, ["{\"n\":2}", "{\"n\":3}"]).await;
     until("the next rows", async || rig.values("o").await.len() == 3).await;
     assert_eq!(rig.values("o").await, [json!({"p": 1001}), json!({"p": 2002}), json!({"p": 2003})]);
+    // In the middle of rows that come, no row is lost or doubled, and each has one of the two.
+    for round in 0..20 {
+        rig.produce("t", 0, (0..50).map(|n| json!({"n": 10_000 * (1 + round * 50 + n)}).to_string())).await;
+        rig.sql(&replace(if round % 2 == 0 { &one } else { &two })).await.unwrap();
+    }
+    until("all rows", async || rig.values("o").await.len() >= 1003).await;
+    let got: Vec<i64> = rig.values("o").await.iter().skip(3).map(|row| row["p"].as_i64().unwrap()).collect();
+    assert_eq!(got.iter().map(|p| p / 10_000).collect::<Vec<_>>(), (1..=1000).collect::<Vec<_>>());
+    assert!(got.iter().all(|p| [1000, 2000].contains(&(p % 10_000))), "{got:?}");
     // Dropped, it is gone for new statements; the job keeps what it calls.
     rig.sql("DROP FUNCTION plus").await.unwrap();
     assert!(rig.sql("SELECT plus(1)").await.is_err());
     rig.produce("t", 0, ["{\"n\":4}"]).await;
-    until("the last row", async || rig.values("o").await.len() == 4).await;
-    assert_eq!(rig.values("o").await[3], json!({"p": 2004}));
+    until("the last row", async || rig.values("o").await.len() == 1004).await;
+    assert_eq!(rig.values("o").await[1003], json!({"p": 2004}));
     job.stop();
     job.wait().await.unwrap();
+}
+
+/// The first row of a model's reference.
+fn first_row(model: &str, width: usize) -> Vec<f64> {
+    let text = std::fs::read_to_string(crate::harness::model(&format!("{model}.json"))).unwrap();
+    let reference: Value = serde_json::from_str(&text).unwrap();
+    reference["inputs"][0]["values"].as_array().unwrap().iter().take(width).map(|v| v.as_f64().unwrap()).collect()
+}
+
+/// `n` rows, of which `nulls` have no score, in which both ways gave the same, and enough different ones to mean something.
+fn assert_same(place: &Place, setup: &str, ours: &str, theirs: &str, from: &str) {
+    let query = format!(
+        "SELECT count(*) AS n, count(theirs) AS scored, count(DISTINCT theirs) > 5 AS differ, bool_and(ours IS NOT DISTINCT FROM theirs) AS same,
+         max(abs(ours - theirs)) AS off FROM (SELECT {ours} AS ours, {theirs} AS theirs FROM {from}) t"
+    );
+    let expected = json!({"n": 3000, "scored": 2700, "differ": true, "same": true, "off": 0.0});
+    assert_eq!(rows(place, &format!("{setup}{query}")), [expected], "{ours} and {theirs}");
+}
+
+#[test]
+fn a_model_taken_along_in_a_function_scores_as_in_vatic() {
+    let place = Place::new();
+    let path = crates().join("vatic_score");
+    place.ok(&["publish", "fraud", path.join("model.onnx").to_str().unwrap()]);
+    // Cargo looks whether the scorer, which is this project's own source, has changed.
+    vatic::udf::build(&path, true).unwrap();
+    let table = "CREATE TABLE g (n BIGINT, ts TIMESTAMP) WITH (connector = 'generator', rows = '3000');";
+    let from = "(SELECT (n * 37 % 4001) / 8.0 AS a, (n % 24)::DOUBLE AS h, CASE WHEN n % 10 > 0 THEN (n * 7 % 500) / 3.0 END AS d, (n % 13)::DOUBLE AS t FROM g) f";
+    let setup = create("vatic_score", &path) + table;
+    assert_same(&place, &setup, "vatic_score(a, h, d, t)", "score('fraud', a, h, d, t)", from);
+
+    // Trees, a network, and classes with names: one function that has the models by name, as a library holds one.
+    let models = [("tree_xgboost", 30), ("mlp_11_32_16_1", 11), ("tree_forest", 4)];
+    let mut text = format!(
+        "/*\n[dependencies]\nvatic-scorer = {{ path = {:?} }}\n*/\nuse std::sync::LazyLock;\nuse arroyo_udf_plugin::udf;\nuse vatic_scorer::Model;\n",
+        path.join("scorer")
+    );
+    let mut arms = String::new();
+    for (model, width) in models {
+        place.ok(&["publish", model, &crate::harness::model(&format!("{model}.onnx"))]);
+        let name = model.to_uppercase();
+        let row = first_row(model, width);
+        text += &format!(
+            "static {name}: LazyLock<Model> = LazyLock::new(|| Model::new(include_bytes!({:?})).unwrap());\n",
+            crate::harness::model(&format!("{model}.onnx"))
+        );
+        arms += &format!("        \"{model}\" => (&*{name}, &{row:?}[..]),\n");
+    }
+    text += &format!(
+        "#[udf]\nfn taken_along(what: &str, model: &str, x: Option<f64>) -> Option<String> {{\n    let (model, row): (&Model, &[f64]) = match model {{\n{arms}        _ => return None,\n    }};\n    let row: Vec<vatic_scorer::Value> = row.iter().map(|f| x.map(|x| x * f).into()).collect();\n    match what {{\n        \"score\" => model.score(&row).unwrap().map(|s| s.to_string()),\n        _ => model.classify(&row).unwrap(),\n    }}\n}}\n"
+    );
+    let path = source("taken_along.rs", &text);
+    vatic::udf::build(&path, true).unwrap();
+    let setup = create("taken_along", &path) + table;
+    let from = "(SELECT CASE WHEN n % 10 > 0 THEN (n * 37 % 3001) / 1500.0 END AS x FROM g) f";
+    for (model, width) in models {
+        let row: Vec<String> = first_row(model, width).iter().map(|f| format!("x * {f:?}::DOUBLE")).collect();
+        let row = row.join(", ");
+        assert_same(
+            &place,
+            &setup,
+            &format!("taken_along('score', '{model}', x)::DOUBLE"),
+            &format!("score('{model}', {row})"),
+            from,
+        );
+    }
+    let row: Vec<String> = first_row("tree_forest", 4).iter().map(|f| format!("x * {f:?}::DOUBLE")).collect();
+    let labels = format!(
+        "SELECT count(DISTINCT theirs) AS labels, bool_and(ours IS NOT DISTINCT FROM theirs) AS same FROM (SELECT taken_along('class', 'tree_forest', x) AS ours,
+         classify('tree_forest', {}) AS theirs FROM {from}) t",
+        row.join(", ")
+    );
+    assert_eq!(rows(&place, &format!("{setup}{labels}")), [json!({"labels": 3, "same": true})]);
+}
+
+/// Blocks its thread on 13 until there is a file at `path`; beside it, it makes another as soon as it does.
+const BLOCKS: &str = r#"use std::path::Path;
+use arroyo_udf_plugin::udf;
+#[udf(allowed_in_flight = 4, timeout = "TIMEOUT")]
+async fn blocks(path: &str, n: i64) -> i64 {
+    if n == 13 {
+        std::fs::write(format!("{path}.begun"), "").unwrap();
+        while !Path::new(path).exists() {
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+    }
+    n * 2
+}
+"#;
+
+#[test]
+fn a_function_that_blocks_its_thread_is_late_and_the_process_goes_on() {
+    let place = Place::new();
+    let blocks = create("blocks", &source("blocks_5s.rs", &BLOCKS.replace("TIMEOUT", "5s")));
+    let lines: Vec<String> = (0..40).map(|n| json!({"n": n}).to_string()).collect();
+    place.produce("t", &lines.iter().map(String::as_str).collect::<Vec<_>>());
+    let never = place.path("never");
+    let job = format!(
+        "SET udf.on_error = 'null'; {blocks} CREATE TABLE t (n BIGINT) WITH (topic = 't'); CREATE TABLE o (n BIGINT, d BIGINT) WITH (topic = 'o');
+         INSERT INTO o SELECT n, blocks('{}', n) FROM t;",
+        never.display()
+    );
+    let ended = vatic(&place, &["run", "--until-end", place.file("job.sql", job).to_str().unwrap()]);
+    assert_eq!(ended.code, 0, "it ends, though the thread never does: {ended:#?}");
+    assert!(place.path("never.begun").exists());
+    let values: Vec<Value> = place.values("o").iter().map(|v| serde_json::from_str(v).unwrap()).collect();
+    assert_eq!(values.len(), 40);
+    for value in &values {
+        // Those that were on their way with it are late as well.
+        let n = value["n"].as_i64().unwrap();
+        assert!(value["d"].is_null() || (value["d"] == n * 2 && n != 13), "{value}");
+    }
+    for n in [0, 39] {
+        assert!(values.contains(&json!({"n": n, "d": n * 2})), "{n}: {values:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_function_that_blocks_its_thread_holds_up_no_other_query() {
+    let path = source("blocks_10m.rs", &BLOCKS.replace("TIMEOUT", "10m"));
+    let create = create("blocks", &path);
+    let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let gate = dirs[0].path().join("gate");
+    let query = format!("SELECT n, blocks('{}', n) AS d FROM (VALUES (1), (13), (2)) t (n) WHERE n IN ", gate.display());
+    let mut other = Rig::over(Embedded::open(dirs[1].path()).unwrap());
+    other.sql(&create).await.unwrap();
+    let blocked = {
+        let (dir, sql) = (dirs[0].path().to_owned(), format!("{create}{query} (1, 13, 2)"));
+        tokio::spawn(async move { Rig::over(Embedded::open(&dir).unwrap()).rows(&sql).await.unwrap() })
+    };
+    until("the thread blocks", async || dirs[0].path().join("gate.begun").exists()).await;
+    // The same function, in a thread of its own.
+    let rows = other.rows(&format!("{query} (1, 2)")).await.unwrap();
+    assert_eq!(rows, [json!({"n": 1, "d": 2}), json!({"n": 2, "d": 4})]);
+    assert!(!blocked.is_finished());
+    std::fs::write(&gate, "").unwrap();
+    let rows = blocked.await.unwrap();
+    assert_eq!(rows, [json!({"n": 1, "d": 2}), json!({"n": 13, "d": 26}), json!({"n": 2, "d": 4})]);
+}
+
+#[test]
+fn rows_that_are_late_count_as_in_flight() {
+    let place = Place::new();
+    let text = r#"use std::cell::Cell;
+use arroyo_udf_plugin::udf;
+thread_local! { static ALIVE: Cell<usize> = const { Cell::new(0) }; }
+struct Alive;
+impl Drop for Alive {
+    fn drop(&mut self) {
+        let _ = ALIVE.try_with(|alive| alive.set(alive.get() - 1));
+    }
+}
+#[udf(allowed_in_flight = 2, timeout = "1s")]
+async fn hangs(path: &str, n: i64) -> i64 {
+    ALIVE.set(ALIVE.get() + 1);
+    let _alive = Alive;
+    if ALIVE.get() > 2 {
+        std::fs::write(path, "more than two").unwrap();
+    }
+    std::future::pending::<()>().await;
+    n
+}
+"#;
+    let hangs = create("hangs", &source("hangs.rs", text));
+    let more = place.path("more");
+    let table = "CREATE TABLE g (n BIGINT, ts TIMESTAMP) WITH (connector = 'generator', rows = '6');";
+    let query =
+        format!("SET udf.on_error = 'null'; SELECT count(*) AS n, count(hangs('{}', n)) AS answered FROM g", more.display());
+    assert_eq!(rows(&place, &format!("{hangs}{table}{query}")), [json!({"n": 6, "answered": 0})]);
+    assert!(!more.exists(), "a runtime had more than two rows");
+}
+
+#[test]
+fn the_cache_lets_old_libraries_go_when_a_new_one_comes() {
+    let place = Place::new();
+    let library = echo(&place, "kept", "0.2.1", "x: i64) -> i64");
+    let cached = |name: &str, days: u64| {
+        let path = place.file(&format!("cache/vatic-udfs/libraries/{name}"), "");
+        let written = SystemTime::now() - Duration::from_secs(days * 24 * 60 * 60);
+        std::fs::File::options().write(true).open(&path).unwrap().set_modified(written).unwrap();
+        path
+    };
+    let (old, newer) = (cached("old-000000000000.so", 31), cached("old-111111111111.so", 29));
+    let sql = format!("CREATE FUNCTION kept FROM '{}'; SELECT kept(7) AS x", library.display());
+    let mut command = command(&place, &["sql", "--format", "json", &sql]);
+    let ended = crate::harness::Running::spawn(command.env("XDG_CACHE_HOME", place.path("cache"))).end();
+    assert_eq!((ended.code, ended.out.as_str()), (0, "{\"x\":7}\n"), "{ended:#?}");
+    assert!(!old.exists() && newer.exists());
 }

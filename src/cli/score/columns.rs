@@ -25,10 +25,19 @@ pub(super) struct Choice {
     pub(super) features: Vec<Taken>,
     /// What people should know of it.
     pub(super) note: Option<String>,
+    /// Whether columns are neither features nor copied, though nothing says that the right ones were taken.
+    leftover: bool,
     hint: String,
 }
 
 impl Choice {
+    /// How to choose the features, if others may have been meant.
+    pub(super) fn advice(&self, signature: &Signature) -> Option<String> {
+        self.leftover.then(|| {
+            let takes = describe(&signature.inputs);
+            format!("The model takes {takes}: name the columns so, or take those that are no features out with --keep, which copies them.")
+        })
+    }
     /// An error of binding, with what there was to choose from.
     pub(super) fn explain(&self, error: Error) -> Error {
         error.hint(self.hint.clone())
@@ -71,7 +80,7 @@ pub(super) fn choose(signature: &Signature, columns: &Schema, kept: &[usize]) ->
     let there = all.iter().map(name).collect::<Vec<_>>().join(", ");
     let hint = format!("The model takes {}; the input has the columns {there}.", describe(&signature.inputs));
     if let Some(features) = by_name(&signature.inputs, columns) {
-        return Choice { features, note: None, hint };
+        return Choice { features, note: None, leftover: false, hint };
     }
     let others: Vec<usize> = all.iter().copied().filter(|i| !kept.contains(i)).collect();
     let (features, from) = match by_position(&signature.inputs, columns, &others) {
@@ -85,7 +94,8 @@ pub(super) fn choose(signature: &Signature, columns: &Schema, kept: &[usize]) ->
         some => some.iter().map(name).collect::<Vec<_>>().join(", "),
     };
     let rest = if left.is_empty() { String::new() } else { format!("; not used: {}", left.join(", ")) };
-    Choice { features, note: Some(format!("features by position: {named}{rest}")), hint }
+    let note = Some(format!("features by position: {named}{rest}"));
+    Choice { features, note, leftover: !left.is_empty(), hint }
 }
 
 fn by_name(inputs: &[Input], columns: &Schema) -> Option<Vec<Taken>> {

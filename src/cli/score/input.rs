@@ -18,10 +18,11 @@ use tokio::runtime::Handle;
 use super::super::args::OutputFormat;
 use super::super::unreadable;
 use super::columns::Taken;
+use super::keep::{Keeper, Kept, copied};
 use crate::config::Options;
-use crate::connector::file::{Files, Lines};
+use crate::connector::file::{Files, Lines, lines_hint};
 use crate::connector::{Event, Limit, Source};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::format::{CsvDialect, Decoded, Decoder, Format, format};
 use crate::model::Signature;
 use crate::model::features::Feature;
@@ -67,15 +68,19 @@ impl Input {
         let extension = path.extension().and_then(|e| e.to_str()).unwrap_or_default().to_ascii_lowercase();
         if matches!(extension.as_str(), "parquet" | "pq") {
             let path = path.to_string_lossy().into_owned();
-            let files = Handle::current().block_on(Files::open(&path, &parquet(), None))?;
+            let files =
+                Handle::current().block_on(Files::open(&path, &parquet(), None)).map_err(|error| match error.kind() {
+                    ErrorKind::Data => error.hint(read_as("Parquet", true)),
+                    _ => error,
+                })?;
             return Ok(Self { columns: Arc::clone(files.schema()), kind: Kind::Parquet(path) });
         }
         let named = if live { Path::new("<stdin>") } else { path };
         let mut input = BufReader::with_capacity(1 << 17, if live { Box::new(std::io::stdin()) } else { file(path)? });
-        let json = match extension.as_str() {
-            "json" | "jsonl" | "ndjson" => true,
-            "csv" | "tsv" | "txt" => false,
-            _ => begins_with_brace(&mut input).map_err(|e| unreadable(named, e))?,
+        let (json, by_name) = match extension.as_str() {
+            "json" | "jsonl" | "ndjson" => (true, true),
+            "csv" | "tsv" | "txt" => (false, true),
+            _ => (begins_like_json(&mut input).map_err(|e| unreadable(named, e))?, false),
         };
         let mut options = Options::default();
         if !json {
@@ -100,7 +105,15 @@ impl Input {
             Arc::new(Schema::empty())
         } else {
             let sample: Vec<&[u8]> = first.iter().map(|(line, _)| line.as_slice()).collect();
-            let found = format.infer(&sample, &options).map_err(|e| e.context(format!("file \"{}\"", named.display())))?;
+            let found = format.infer(&sample, &options).map_err(|error| {
+                let hint = match lines_hint(format, &sample) {
+                    Some(hint) => hint,
+                    // The names of columns are the file's own business.
+                    None if error.message().starts_with("columns ") => error.get_hint().unwrap_or_default().to_owned(),
+                    None => read_as(if json { "JSON" } else { "CSV" }, by_name),
+                };
+                error.context(format!("file \"{}\"", named.display())).hint(hint)
+            })?;
             found.options.iter().for_each(|(name, value)| options.set(name, value));
             found.schema
         };
@@ -147,20 +160,30 @@ impl Input {
                 Ok(Rows::new(&columns, &taken, &columns, kept, source))
             }
             Kind::Lines(sampled) => {
-                let csv = sampled.format.name() == "csv";
                 let typed = sampled.feature_types(&columns, features, signature)?;
-                let texts = if csv && written == OutputFormat::Csv { texts(&columns) } else { Arc::clone(&columns) };
+                let texts = copied(&columns, written);
                 let Sampled { lines, first, format, options, live } = sampled;
                 let source = Origin::Lines(Box::new(LineSource {
                     lines,
                     first,
                     live,
                     decoder: format.decoder(Arc::clone(&typed), &taken, &options)?,
-                    keeper: if kept.is_empty() { None } else { Some(format.decoder(Arc::clone(&texts), kept, &options)?) },
+                    keeper: if kept.is_empty() { None } else { Some(Keeper::new(format, &texts, kept, &options)?) },
                 }));
                 Ok(Rows::new(&typed, &taken, &texts, kept, source))
             }
         }
+    }
+}
+
+/// What to do about rows that are not in the format they were read in.
+fn read_as(format: &str, by_name: bool) -> String {
+    if by_name {
+        format!("It is read as {format} because of its name: call it .csv, .jsonl or .parquet after what is in it.")
+    } else {
+        format!(
+            "It is read as {format}: without .csv, .jsonl or .parquet in its name it is JSON if it begins with {{, else CSV."
+        )
     }
 }
 
@@ -178,18 +201,16 @@ fn file(path: &Path) -> Result<Box<dyn Read>> {
     Ok(Box::new(open().map_err(|e| unreadable(path, e))?))
 }
 
-/// Whether the first character, blanks and a byte order mark passed over, is `{`.
-fn begins_with_brace(input: &mut BufReader<Box<dyn Read>>) -> std::io::Result<bool> {
+/// Whether it begins, blanks and a byte order mark passed over, as an object does, or an array of objects.
+fn begins_like_json(input: &mut BufReader<Box<dyn Read>>) -> std::io::Result<bool> {
     use std::io::BufRead;
     let start = input.fill_buf()?;
     let start = start.strip_prefix(b"\xef\xbb\xbf").unwrap_or(start);
-    Ok(start.trim_ascii_start().first() == Some(&b'{'))
-}
-
-/// All columns as text.
-fn texts(columns: &Schema) -> SchemaRef {
-    let text = |field: &Arc<Field>| Field::new(field.name(), DataType::Utf8, true);
-    Arc::new(Schema::new(columns.fields().iter().map(text).collect::<Vec<_>>()))
+    Ok(match start.trim_ascii_start() {
+        [b'{', ..] => true,
+        [b'[', items @ ..] => matches!(items.trim_ascii_start().first(), Some(b'{') | None),
+        _ => false,
+    })
 }
 
 impl Sampled {
@@ -248,7 +269,7 @@ struct LineSource {
     first: VecDeque<(Vec<u8>, u64)>,
     live: bool,
     decoder: Box<dyn Decoder>,
-    keeper: Option<Box<dyn Decoder>>,
+    keeper: Option<Keeper>,
 }
 
 impl Rows {
@@ -289,6 +310,7 @@ impl Rows {
                     good: None,
                     kept: columns(kept),
                     bad: Vec::new(),
+                    unkept: Vec::new(),
                 }))
             }
         }
@@ -337,26 +359,21 @@ impl LineSource {
         }
         let (values, rows) = (values.finish(), numbers.len());
         let Decoded { columns: features, bad } = self.decoder.decode(&values);
-        let mut bad: Vec<(usize, String)> = bad.into_iter().map(|b| (b.index, b.error)).collect();
+        let bad: Vec<(usize, String)> = bad.into_iter().map(|b| (b.index, b.error)).collect();
         let spread = places(rows, bad.iter().map(|(row, _)| *row));
         let good = spread.as_ref().map(|places| (0..rows).filter(|row| places.is_valid(*row)).collect());
-        let mut kept = Vec::new();
-        if let Some(keeper) = &mut self.keeper {
-            let decoded = keeper.decode(&values);
-            let places = places(rows, decoded.bad.iter().map(|b| b.index));
-            kept = decoded.columns.iter().map(|array| spread_out(array, places.as_ref())).collect::<Result<_>>()?;
-            for unkept in decoded.bad {
-                if let Err(at) = bad.binary_search_by_key(&unkept.index, |(row, _)| *row) {
-                    bad.insert(at, (unkept.index, unkept.error));
-                }
-            }
-        }
-        Ok(Some(Batch { place: "line", numbers, features, spread, good, kept, bad }))
+        let Kept { columns: kept, wrong: mut unkept } = match &mut self.keeper {
+            Some(keeper) => keeper.read(&values)?,
+            None => Kept { columns: Vec::new(), wrong: Vec::new() },
+        };
+        // Of a line that is no row at all it is enough to be told once.
+        unkept.retain(|(row, _)| bad.binary_search_by_key(row, |(row, _)| *row).is_err());
+        Ok(Some(Batch { place: "line", numbers, features, spread, good, kept, bad, unkept }))
     }
 }
 
 /// For each row which of the good rows it is; `None` if all are good.
-fn places(rows: usize, bad: impl Iterator<Item = usize>) -> Option<UInt64Array> {
+pub(super) fn places(rows: usize, bad: impl Iterator<Item = usize>) -> Option<UInt64Array> {
     let mut bad = bad.peekable();
     bad.peek()?;
     let mut next = 0;
@@ -370,7 +387,7 @@ fn places(rows: usize, bad: impl Iterator<Item = usize>) -> Option<UInt64Array> 
     Some((0..rows).map(place).collect())
 }
 
-fn spread_out(array: &ArrayRef, places: Option<&UInt64Array>) -> Result<ArrayRef> {
+pub(super) fn spread_out(array: &ArrayRef, places: Option<&UInt64Array>) -> Result<ArrayRef> {
     match places {
         Some(places) => take(array, places, None).map_err(|e| Error::internal(e.to_string())),
         None => Ok(Arc::clone(array)),
@@ -392,6 +409,8 @@ pub(super) struct Batch {
     kept: Vec<ArrayRef>,
     /// Rows that could not be read, with the reason, in row order.
     bad: Vec<(usize, String)>,
+    /// Rows that could be read, with a copied column that could not.
+    unkept: Vec<(usize, String)>,
 }
 
 impl Batch {
@@ -422,6 +441,10 @@ impl Batch {
     /// The rows that could not be read, with the reason, in row order.
     pub(super) fn bad(&self) -> &[(usize, String)] {
         &self.bad
+    }
+    /// Rows that lack a copied column, with the reason, in row order.
+    pub(super) fn unkept(&self) -> &[(usize, String)] {
+        &self.unkept
     }
     /// Where a row stands, for people: `line 7`.
     pub(super) fn place(&self, row: usize) -> String {

@@ -9,6 +9,7 @@
 
 mod columns;
 mod input;
+mod keep;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -25,6 +26,7 @@ use super::output::Output;
 use super::render::Printer;
 use super::ui::Ui;
 use super::{Context, read_model, stopped};
+use crate::engine::{Level, Notice};
 use crate::error::{Error, Explain, Result};
 use crate::model::answer::{ModelIdentity, run_batch};
 use crate::model::columns::Answers;
@@ -88,11 +90,19 @@ impl Job {
         let choice = choose(&loaded.signature, &columns, &kept);
         let mut input = opened.read(&choice.features, &loaded.signature, &kept, self.format)?;
         let binding = bind(&self.model, input.features(), &loaded.signature).map_err(|e| choice.explain(e.into()))?;
-        if let Some(note) = &choice.note {
-            self.ui.info(note);
+        match (&choice.note, choice.advice(&loaded.signature)) {
+            (Some(note), Some(hint)) => self.warn(note.clone(), hint),
+            (Some(note), None) => self.ui.info(note),
+            (None, _) => {}
         }
         let scorer = Scoring::new(self, &loaded, &binding, input.kept())?;
         scorer.all(&mut input)
+    }
+}
+
+impl Job {
+    fn warn(&self, text: String, hint: String) {
+        self.ui.warn(&Notice { level: Level::Warning, text, hint: Some(hint), position: None });
     }
 }
 
@@ -111,6 +121,9 @@ struct Tally {
     rows: u64,
     failed: u64,
     first: Option<String>,
+    /// Rows that lack a copied column, and the first of them.
+    unkept: u64,
+    first_unkept: Option<String>,
 }
 
 impl<'a> Scoring<'a> {
@@ -138,11 +151,20 @@ impl<'a> Scoring<'a> {
         }
         printer.finish(&mut out)?;
         out.flush()?;
-        let Tally { rows, failed, first: Some(first) } = tally else { return Ok(()) };
-        if failed == rows {
-            return Err(Error::data(format!("none of {rows} rows could be scored; the first: {first}")));
+        let Tally { rows, failed, unkept, .. } = tally;
+        if let Some(first) = tally.first {
+            if failed == rows {
+                return Err(Error::data(format!("none of {rows} rows could be scored; the first: {first}")));
+            }
+            self.job.ui.warning(&format!("{failed} of {rows} rows have no score because of an error; the first: {first}"));
         }
-        self.job.ui.warning(&format!("{failed} of {rows} rows have no score because of an error; the first: {first}"));
+        if let Some(first) = tally.first_unkept {
+            let (lack, hint) = (
+                "lack a column of --keep that has another type there",
+                "Write CSV, which copies every value as its text: --format csv.",
+            );
+            self.job.warn(format!("{unkept} of {rows} rows {lack}; the first: {first}"), hint.to_owned());
+        }
         Ok(())
     }
 
@@ -177,12 +199,15 @@ fn reason(error: &ModelError) -> String {
 
 impl Tally {
     fn add(&mut self, batch: &Batch, mut failed: Vec<(usize, String)>) {
-        // A row whose kept column cannot be read may fail in the model, too.
         failed.sort_by_key(|(row, _)| *row);
         failed.dedup_by_key(|(row, _)| *row);
         if let (None, Some((row, reason))) = (&self.first, failed.first()) {
             self.first = Some(format!("{}: {reason}", batch.place(*row)));
         }
+        if let (None, Some((row, reason))) = (&self.first_unkept, batch.unkept().first()) {
+            self.first_unkept = Some(format!("{}: {reason}", batch.place(*row)));
+        }
+        self.unkept += batch.unkept().len() as u64;
         self.rows += batch.rows() as u64;
         self.failed += failed.len() as u64;
     }

@@ -66,6 +66,8 @@ pub(super) struct Names {
     /// The columns of topics that a statement read without a table.
     pub topic_columns: BTreeMap<String, Vec<ColumnName>>,
     pub models_topic: String,
+    /// Parameters with their values.
+    pub params: Vec<(String, String)>,
 }
 
 impl Names {
@@ -144,8 +146,10 @@ impl Catalog {
         }
         let jobs: BTreeSet<String> = session.jobs().iter().map(|job| job.name().to_owned()).collect();
         let models_topic = session.settings().models_topic.clone();
+        let params = session.params().iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
         self.change(|names| {
             names.tables = tables;
+            names.params = params;
             names.jobs = jobs.into_iter().collect();
             names.models_topic = models_topic;
         });

@@ -30,6 +30,8 @@ pub(super) enum Command {
     Timing,
     Pager,
     Echo,
+    Set,
+    Unset,
     Shell,
 }
 
@@ -42,6 +44,7 @@ pub(super) enum Argument {
     Model,
     Topic,
     File,
+    Parameter,
     OneOf(&'static [&'static str]),
     Text,
 }
@@ -64,7 +67,7 @@ const ON_OFF: Argument = Argument::OneOf(&["on", "off"]);
 /// All commands, as `\?` prints them.
 pub(super) const COMMANDS: &[Spec] = &[
     spec(Command::Help, &["?", "help"], "", Argument::Nothing, "this list"),
-    spec(Command::Statements, &["h"], "", Argument::Nothing, "the statements of SQL there are"),
+    spec(Command::Statements, &["h"], "[WORD]", Argument::Text, "statements of SQL: all, or those with WORD"),
     spec(Command::Leave, &["q", "quit", "exit"], "", Argument::Nothing, "leave; jobs are stopped cleanly"),
     spec(Command::Describe, &["d"], "[NAME]", Argument::Table, "tables and views; of one its columns and its DDL"),
     spec(Command::Tables, &["dt"], "[PATTERN]", Argument::Table, "tables and views"),
@@ -97,6 +100,8 @@ pub(super) const COMMANDS: &[Spec] = &[
     spec(Command::Timing, &["timing"], "[on|off]", ON_OFF, "say how long statements take"),
     spec(Command::Pager, &["pager"], "[on|off]", ON_OFF, "show long results in $PAGER"),
     spec(Command::Echo, &["echo"], "TEXT", Argument::Text, "print a text among the rows"),
+    spec(Command::Set, &["set"], "[NAME VALUE]", Argument::Parameter, "give $NAME a value; without one list them all"),
+    spec(Command::Unset, &["unset"], "NAME", Argument::Parameter, "take the value of $NAME away"),
     spec(Command::Shell, &["!"], "COMMAND", Argument::Text, "run a command of the system's shell"),
 ];
 
@@ -123,7 +128,17 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("pset", "Write \\x, \\pager or \\timing."),
     ("a", "Write \\x for one column per line, or from outside: vatic sql --format csv \"SELECT ...\""),
     ("s", "Search the history with Ctrl-R."),
-    ("set", "Settings are statements: SET name = value; SHOW ALL; lists them."),
+    ("r", "Press Ctrl-C to clear what is typed."),
+    ("p", "Press the arrow up to see the last statement, or write \\e to edit it."),
+    ("w", "Write \\e FILE to edit a file, \\o FILE to send rows to one."),
+    ("cd", "Paths begin in the directory where vatic was started; leave, and start it elsewhere."),
+    ("sv", "Write \\d NAME, which shows the statement that makes a view."),
+    ("sf", "Write \\df NAME, which shows a function's signature."),
+    ("encoding", "Everything is UTF-8."),
+    ("prompt", "Write \\set NAME VALUE."),
+    ("gset", "Write \\set NAME VALUE."),
+    ("if", "Scripts are executed line by line: write two files, and \\i one of them."),
+    ("errverbose", "Errors always say all they know."),
 ];
 
 /// What people type who come from DuckDB, SQLite or elsewhere, and the command they mean.
@@ -171,6 +186,8 @@ pub(super) fn parse(line: &str) -> Result<Typed<'_>> {
         Some(glued) if !glued.is_empty() => ("!", line.trim().get(2..).unwrap_or_default().trim()),
         _ => (plain, argument),
     };
+    // Whoever asks for help with something means the statements.
+    let plain = if plain == "help" && !argument.is_empty() { "h" } else { plain };
     let Some(spec) = COMMANDS.iter().find(|spec| spec.names.contains(&plain)) else { return Err(unknown(plain)) };
     if spec.argument == Argument::Nothing && spec.usage.is_empty() && !argument.is_empty() {
         let error = Error::user(format!("command \"\\{plain}\" takes no argument"));
@@ -203,6 +220,10 @@ pub(super) fn spelling(line: &str) -> Option<Result<Typed<'_>>> {
     let line = line.trim().trim_end_matches(';').trim_end();
     let (name, argument) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
     let lower = name.to_ascii_lowercase();
+    // No statement begins with it.
+    if lower == "help" && !argument.is_empty() {
+        return Some(Ok(Typed { command: Command::Statements, argument: argument.trim() }));
+    }
     let found = SPELLINGS.iter().find(|(own, _)| *own == lower && (argument.is_empty() || own.starts_with('.')));
     if let Some((_, meant)) = found {
         let spec = COMMANDS.iter().find(|spec| spec.names.contains(meant))?;
@@ -222,6 +243,11 @@ pub(super) fn spelling(line: &str) -> Option<Result<Typed<'_>>> {
 pub(super) fn takes_sql(line: &str) -> bool {
     let (name, _) = split(line);
     ["g", "gx", "G", "watch", "e", "edit"].contains(&name)
+}
+
+/// Whether the command may change parameters, which statements behind it are read with; a file that is included may, too.
+pub(super) fn sets(line: &str) -> bool {
+    ["set", "unset", "i", "include"].contains(&split(line).0)
 }
 
 /// The name of a command without its backslash, and what stands behind it.
@@ -280,6 +306,7 @@ mod tests {
             ("\\timng", "Did you mean \"\\timing\"? \\? lists all commands."),
             ("\\copy", "Write COPY (SELECT ...) TO 'file.csv';"),
             ("\\dz", "Did you mean \"\\d\"?"),
+            ("\\cd /tmp", "Paths begin in the directory"),
             ("\\zzz", "Type \\? for a list of all commands."),
         ] {
             let error = parse(line).unwrap_err();
@@ -293,7 +320,8 @@ mod tests {
         assert_eq!(read("EXIT;").unwrap().unwrap(), (Command::Leave, ""));
         assert_eq!(read("help").unwrap().unwrap(), (Command::Help, ""));
         assert_eq!(read(".schema t").unwrap().unwrap(), (Command::Describe, "t"));
-        assert!(read("help me").is_none() && read("SELECT 1").is_none() && read(".5").is_none());
+        assert_eq!(read("help create table").unwrap().unwrap(), (Command::Statements, "create table"));
+        assert!(read("quit now").is_none() && read("SELECT 1").is_none() && read(".5").is_none());
         assert_eq!(read(".tabels").unwrap().unwrap_err().message(), "unknown command \".tabels\"");
     }
 

@@ -9,7 +9,8 @@ use reedline::{Completer, CompletionResult, Span, Suggestion};
 
 use super::catalog::{Catalog, ColumnName, Names};
 use super::commands::COMMANDS;
-use super::place::{At, Place, Relation, place};
+use super::place::{At, Place, place};
+use super::scope::{Relation, fields_of_call, members};
 use super::words;
 use crate::config::{OptionSpec, is_secret};
 use crate::sql::options::TABLE_OPTIONS;
@@ -54,13 +55,12 @@ impl Completer for SqlCompleter {
         let cursor = cursor.min(line.len());
         let at = place(line, cursor);
         let names = self.catalog.names();
-        for relation in at.relations.iter().filter(|it| it.is_topic && !names.topic_columns.contains_key(&it.name)) {
-            self.catalog.want(&relation.name);
-        }
+        let topics = at.scope.relations.iter().chain(&at.scope.parts).flat_map(Relation::topics);
+        topics.filter(|topic| !names.topic_columns.contains_key(*topic)).for_each(|topic| self.catalog.want(topic));
         let closed = line.get(cursor..).is_some_and(|rest| rest.starts_with('\''));
         let span = Span::new(at.span.start, at.span.end.max(at.span.start));
         let typed = line.get(at.span.clone()).unwrap_or_default();
-        let suggestions: Vec<Suggestion> = choices(&at, typed, &names)
+        let mut suggestions: Vec<Suggestion> = choices(&at, typed, &names)
             .into_iter()
             .map(|choice| {
                 let mut value = choice.value.unwrap_or_else(|| choice.name.clone());
@@ -77,6 +77,10 @@ impl Completer for SqlCompleter {
                 }
             })
             .collect();
+        if suggestions.is_empty() {
+            // The only choice is taken at once: nothing happens, and the menu does not say that there are "no records".
+            suggestions.push(Suggestion { value: typed.to_owned(), span, ..Suggestion::default() });
+        }
         CompletionResult::fresh(suggestions)
     }
 }
@@ -101,15 +105,17 @@ fn candidates(at: &At, typed: &str, names: &Names) -> Vec<Choice> {
         Place::Operand => operands(at, typed, names),
         Place::Model if !at.in_string && !at.in_command => [models(names, true), operands(at, typed, names)].concat(),
         Place::Model => models(names, false),
-        Place::Relation => [tables(names), vec![Choice::new("topic('", "a topic as it is, without CREATE TABLE")]].concat(),
-        Place::Object => tables(names),
-        Place::ColumnOf(qualifier) => {
-            let own = at.relations.iter().filter(|it| {
-                it.alias.as_deref().is_some_and(|alias| alias.eq_ignore_ascii_case(qualifier))
-                    || (it.alias.is_none() && it.name.eq_ignore_ascii_case(qualifier))
-            });
-            own.flat_map(|it| columns(it, names)).collect()
+        Place::Relation => {
+            let about = "a topic as it is, without CREATE TABLE";
+            [parts(at, names), tables(names), vec![Choice::new("topic('", about)]].concat()
         }
+        Place::Object => tables(names),
+        Place::Member(path) => {
+            let of = path.join(".");
+            members(path, &at.scope.relations, names).iter().map(|it| column(it, &of)).collect()
+        }
+        Place::FieldOf(function) => fields_of_call(function, names).iter().map(|it| column(it, function)).collect(),
+        Place::Parameter => names.params.iter().map(|(name, value)| Choice::new(name, value)).collect(),
         Place::Option(given) => options(given),
         Place::OptionValue(name) => option_values(name, at.in_string, typed, names),
         Place::Setting => SETTINGS.iter().map(setting).collect(),
@@ -142,8 +148,9 @@ fn candidates(at: &At, typed: &str, names: &Names) -> Vec<Choice> {
 }
 
 fn operands(at: &At, typed: &str, names: &Names) -> Vec<Choice> {
-    let mut found: Vec<Choice> = at.relations.iter().flat_map(|it| columns(it, names)).collect();
-    for alias in at.relations.iter().filter_map(|it| it.alias.as_ref()) {
+    let mut found: Vec<Choice> = at.scope.relations.iter().flat_map(|it| columns(it, names)).collect();
+    found.extend(at.scope.outputs.iter().map(|name| Choice::new(name, "an output of this query").typed(quote_name(name))));
+    for alias in at.scope.relations.iter().filter_map(|it| it.alias.as_ref()) {
         found.push(Choice::new(format!("{alias}."), "its columns"));
     }
     // All functions are too many to look through; what is ours comes first, and has a signature with an arrow.
@@ -157,14 +164,23 @@ fn operands(at: &At, typed: &str, names: &Names) -> Vec<Choice> {
 }
 
 fn columns(relation: &Relation, names: &Names) -> Vec<Choice> {
-    let columns: &[ColumnName] = if relation.is_topic {
-        names.topic_columns.get(&relation.name).map(Vec::as_slice).unwrap_or_default()
-    } else {
-        names.table(&relation.name).map(|table| table.columns.as_slice()).unwrap_or_default()
+    let of = relation.alias.as_ref().filter(|_| relation.name.is_empty()).unwrap_or(&relation.name);
+    relation.columns(names).iter().map(|it| column(it, of)).collect()
+}
+
+/// A column or a field of `of`.
+fn column(it: &ColumnName, of: &str) -> Choice {
+    let about = if it.sql_type.is_empty() { of.to_owned() } else { format!("{}, {of}", it.sql_type) };
+    Choice::new(&it.name, about).typed(quote_name(&it.name))
+}
+
+/// The parts of WITH.
+fn parts(at: &At, names: &Names) -> Vec<Choice> {
+    let choice = |part: &Relation| {
+        let columns: Vec<String> = part.columns(names).into_iter().map(|column| column.name).collect();
+        Choice::new(&part.name, format!("WITH: {}", columns.join(", "))).typed(quote_name(&part.name))
     };
-    let choice =
-        |c: &ColumnName| Choice::new(&c.name, format!("{}, {}", c.sql_type, relation.name)).typed(quote_name(&c.name));
-    columns.iter().map(choice).collect()
+    at.scope.parts.iter().map(choice).collect()
 }
 
 fn tables(names: &Names) -> Vec<Choice> {

@@ -1,14 +1,16 @@
 //! What `\d` and its like show: the answers of SHOW and DESCRIBE, those whose name fits.
 //!
-//! A name without `*` or `?` is looked for as it is; where there is none of that name, all that contain it are shown.
+//! A name without `*` or `?` is looked for as it is; where there is none of that name, all that contain it are
+//! shown; where there is none of those either, that is an error that names the nearest.
 
-use arrow::array::{AsArray, BooleanArray, RecordBatch, StringArray};
+use arrow::array::{Array, AsArray, BooleanArray, RecordBatch, StringArray};
 use arrow::compute::{cast, concat_batches, filter_record_batch};
 use arrow::datatypes::DataType;
 
 use super::catalog::rows;
 use super::commands::Command;
 use super::execute::Runner;
+use crate::cli::render::Layout;
 use crate::engine::Rows;
 use crate::error::{Error, Result, did_you_mean};
 use crate::sql::quote::quote_name;
@@ -23,19 +25,39 @@ const MODELS: &str = "SELECT name, version, format, status, inputs, outputs, err
 pub(super) async fn describe(runner: &mut Runner<'_>, command: Command, argument: &str) -> Result<()> {
     let argument = argument.trim_matches('"');
     let pattern = argument.contains(['*', '?']);
-    let statement = match command {
+    let (statement, what) = match command {
         Command::Describe if !argument.is_empty() && !pattern => return one(runner, argument).await,
-        Command::Views => "SHOW VIEWS",
-        Command::Functions => "SHOW FUNCTIONS",
-        Command::Jobs => "SHOW JOBS",
-        Command::Topics => "SHOW TOPICS",
-        Command::Models => MODELS,
-        _ => "SHOW TABLES",
+        Command::Views => ("SHOW VIEWS", "view"),
+        Command::Functions => ("SHOW FUNCTIONS", "function"),
+        Command::Jobs => ("SHOW JOBS", "job"),
+        Command::Topics => ("SHOW TOPICS", "topic"),
+        Command::Models => (MODELS, "model"),
+        _ => ("SHOW TABLES", "table or view"),
     };
     let cx = runner.cx;
-    let found = cx.until_signal(rows(&mut runner.script.session, statement)).await?;
-    let found = if argument.is_empty() { found } else { cx.until_signal(fitting(found, argument)).await? };
-    runner.display.show(found, cx, None).await
+    let found = async {
+        let found = rows(&mut runner.script.session, statement).await?;
+        if argument.is_empty() { gathered(found).await } else { fitting(found, argument, what).await }
+    };
+    let found = cx.until_signal(found).await?;
+    if command == Command::Functions {
+        let (columns, layout) = of_functions(&found);
+        let found = found.project(columns).map_err(|e| Error::internal(e.to_string()))?;
+        return runner.display.show(Rows::of(found), cx, layout).await;
+    }
+    runner.display.show(Rows::of(found), cx, None).await
+}
+
+/// Of many functions the signatures, a line each; of one more, and of one of the user's own everything.
+fn of_functions(found: &RecordBatch) -> (&'static [usize], Option<Layout>) {
+    const BUILT_IN: &[usize] = &[0, 1, 2, 3];
+    const ALL: &[usize] = &[0, 1, 2, 3, 4, 5, 6, 7, 8, 9];
+    let path = found.column_by_name("path");
+    match found.num_rows() {
+        1 if path.is_some_and(|path| path.is_valid(0)) && found.num_columns() == ALL.len() => (ALL, None),
+        1 => (BUILT_IN, None),
+        _ => (&[1], Some(Layout::Aligned)),
+    }
 }
 
 /// Shows the columns of a table or view, and the statement that makes it.
@@ -73,11 +95,19 @@ async fn one(runner: &mut Runner<'_>, name: &str) -> Result<()> {
     Ok(())
 }
 
-/// The rows whose first column fits `pattern`.
-async fn fitting(rows: Rows, pattern: &str) -> Result<Rows> {
+/// All of `rows`.
+async fn gathered(rows: Rows) -> Result<RecordBatch> {
     let schema = rows.schema.clone();
+    concat_batches(&schema, &rows.collect().await?).map_err(|e| Error::internal(e.to_string()))
+}
+
+/// The rows whose first column fits `pattern`; `what` has these names.
+///
+/// # Errors
+/// `User` if there are none, with the nearest.
+async fn fitting(rows: Rows, pattern: &str, what: &str) -> Result<RecordBatch> {
     let internal = |e: arrow::error::ArrowError| Error::internal(e.to_string());
-    let all = concat_batches(&schema, &rows.collect().await?).map_err(internal)?;
+    let all = gathered(rows).await?;
     let names = cast(all.column(0), &DataType::Utf8).map_err(internal)?;
     // `fraud:2` is a version of the model fraud; that its name fits is enough.
     let wanted = pattern.split(':').next().unwrap_or(pattern).to_lowercase();
@@ -90,8 +120,15 @@ async fn fitting(rows: Rows, pattern: &str) -> Result<Rows> {
     if !wild && fits.true_count() == 0 {
         fits = mask(&|name| name.contains(&wanted));
     }
-    let found: RecordBatch = filter_record_batch(&all, &fits).map_err(internal)?;
-    Ok(Rows::of(found))
+    if fits.true_count() == 0 {
+        let error = Error::user(format!("no {what} fits \"{pattern}\""));
+        let known: Vec<&str> = names.as_string::<i32>().iter().flatten().collect();
+        return Err(match did_you_mean(pattern, &format!("{}s", what.replace(" or ", "s and ")), known) {
+            Some(hint) => error.hint(hint),
+            None => error.hint(format!("There is no {what} yet.")),
+        });
+    }
+    filter_record_batch(&all, &fits).map_err(internal)
 }
 
 /// Whether `name` is of the form of `pattern`, where `*` stands for any characters and `?` for one.

@@ -18,7 +18,7 @@ use crate::cli::render::{Layout, Printer, TABLE_ROWS};
 use crate::cli::signals::Stop;
 use crate::cli::{Context, stopped, ui};
 use crate::engine::Rows;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 
 /// Nothing is said of how far an answer is before this time has passed.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -37,7 +37,12 @@ pub(super) enum Expanded {
 /// Where rows go.
 enum Target {
     Screen(Output),
-    Elsewhere { out: Output<Box<dyn Write + Send>>, child: Option<Child> },
+    /// What `\o` named.
+    Elsewhere {
+        name: String,
+        out: Output<Box<dyn Write + Send>>,
+        child: Option<Child>,
+    },
 }
 
 /// How rows are shown, and where.
@@ -149,10 +154,20 @@ impl Display {
     /// Those of the file or the command.
     pub fn print(&mut self, text: &[u8], cx: &Context) -> Result<()> {
         cx.ui.make_room();
-        match &mut self.target {
-            Target::Screen(out) => out.write(text).and_then(|()| out.flush()),
-            Target::Elsewhere { out, .. } => out.write(text).and_then(|()| out.flush()),
-        }
+        let (name, error) = match &mut self.target {
+            Target::Screen(out) => return out.write(text).and_then(|()| out.flush()),
+            Target::Elsewhere { name, out, .. } => match out.write(text).and_then(|()| out.flush()) {
+                Ok(()) => return Ok(()),
+                Err(error) => (name.clone(), error),
+            },
+        };
+        self.back_to_screen();
+        let error = match error.kind() {
+            // Nobody interrupted anything: the command ended.
+            ErrorKind::Interrupted => Error::user(format!("\"{name}\" takes no more rows: it has ended")),
+            _ => Error::external(format!("cannot write to \"{name}\"")).source(error),
+        };
+        Err(error.hint("Rows go to the screen again; \\o FILE sends them elsewhere."))
     }
 
     /// Sends rows to a file, to a command behind `|`, or back to the screen.
@@ -172,17 +187,26 @@ impl Display {
                 (Box::new(to), Some(child))
             }
             None => {
-                let failed = |e| Error::user(format!("cannot write to file \"{to}\"")).source(e);
+                let failed = |e: std::io::Error| {
+                    let hint = match e.kind() {
+                        std::io::ErrorKind::IsADirectory => {
+                            format!("Name a file in it: \\o {}/rows.txt", to.trim_end_matches('/'))
+                        }
+                        std::io::ErrorKind::NotFound => "Make its directory first, or name another.".to_owned(),
+                        _ => "Name another file.".to_owned(),
+                    };
+                    Error::user(format!("cannot write to file \"{to}\"")).source(e).hint(hint)
+                };
                 (Box::new(File::create(to).map_err(failed)?), None)
             }
         };
-        self.target = Target::Elsewhere { out: Output::over(out), child };
+        self.target = Target::Elsewhere { name: to.to_owned(), out: Output::over(out), child };
         Ok(())
     }
 
     fn back_to_screen(&mut self) {
         let before = std::mem::replace(&mut self.target, Target::Screen(Output::stdout()));
-        if let Target::Elsewhere { out, child } = before {
+        if let Target::Elsewhere { out, child, .. } = before {
             drop(out); // a command ends when its input does
             if let Some(mut child) = child {
                 // It was started here, so it can be waited for.

@@ -4,15 +4,17 @@
 //! line is being typed goes above it through reedline's printer, as long as it is one line on the screen.
 
 use std::borrow::Cow;
+use std::fs::OpenOptions;
 use std::io::IsTerminal;
-use std::path::PathBuf;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use reedline::{
-    ColumnarMenu, DefaultHinter, EditCommand, Emacs, ExternalPrinter, FileBackedHistory, HistoryItem, KeyCode, KeyModifiers,
-    MenuBuilder, Prompt, PromptEditMode, PromptHistorySearch, PromptHistorySearchStatus, Reedline, ReedlineEvent,
-    ReedlineMenu, Signal, ValidationResult, Validator, default_emacs_keybindings,
+    ColumnarMenu, DefaultHinter, EditCommand, Emacs, ExternalPrinter, FileBackedHistory, HistoryItem, InputMode, KeyCode,
+    KeyModifiers, MenuBuilder, Prompt, PromptEditMode, PromptHistorySearch, PromptHistorySearchStatus, Reedline,
+    ReedlineError, ReedlineEvent, ReedlineMenu, Signal, ValidationResult, Validator, default_emacs_keybindings,
 };
 use tokio::runtime::Runtime;
 
@@ -53,7 +55,9 @@ impl Input {
         let complete = vec![ReedlineEvent::Menu(MENU.to_owned()), ReedlineEvent::MenuNext];
         keys.add_binding(KeyModifiers::NONE, KeyCode::Tab, ReedlineEvent::UntilFound(complete));
         keys.add_binding(KeyModifiers::SHIFT, KeyCode::BackTab, ReedlineEvent::MenuPrevious);
+        // What stands behind the cursor tells as much as what stands before it: FROM comes last.
         let menu = ColumnarMenu::default().with_name(MENU).with_columns(1).with_marker("> ");
+        let menu = menu.with_input_mode(InputMode::FullBuffer);
         let mut editor = Reedline::create()
             .with_validator(Box::new(Whole))
             .with_ansi_colors(cx.ui.colored())
@@ -70,7 +74,7 @@ impl Input {
             editor = editor.with_hinter(Box::new(DefaultHinter::default().with_min_chars(3)));
         }
         if let Some(path) = history_path() {
-            match FileBackedHistory::with_file(HISTORY, path.clone()) {
+            match private(&path).and_then(|()| FileBackedHistory::with_file(HISTORY, path.clone())) {
                 Ok(history) => editor = editor.with_history(Box::new(history)),
                 Err(e) => cx.ui.warning(&format!("no history: cannot use file \"{}\": {e}", path.display())),
             }
@@ -119,7 +123,19 @@ impl Input {
         if let Self::Editor(editor, _) = self {
             // A history that cannot be written was told of at the start.
             let _ = editor.history_mut().save(HistoryItem::from_command_line(text.trim()));
+            let _ = editor.sync_history();
         }
+    }
+}
+
+/// Makes the file of the history if there is none: for its owner alone, since statements may hold passwords.
+fn private(path: &Path) -> std::result::Result<(), ReedlineError> {
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder)?;
+    }
+    match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+        Err(e) if e.kind() != std::io::ErrorKind::AlreadyExists => Err(e.into()),
+        _ => Ok(()),
     }
 }
 

@@ -15,14 +15,14 @@ use super::describe;
 use super::display::{Display, Expanded, time};
 use super::jobs::Reports;
 use super::pieces::{self, Piece};
-use super::{banner, edit, samples, watch};
+use super::{banner, edit, params, samples, watch, words};
 use crate::cli::Context;
 use crate::cli::render::Layout;
 use crate::cli::script::{Script, placed, read_text};
 use crate::cli::status::Jobs;
 use crate::engine::{Engine, Outcome};
-use crate::error::{Error, Result};
-use crate::sql::Parsed;
+use crate::error::{Error, Result, did_you_mean};
+use crate::sql::{Params, Parsed};
 
 /// Files may include each other so deep.
 const DEPTH: usize = 16;
@@ -65,7 +65,8 @@ enum Step<'t> {
 
 impl<'a> Runner<'a> {
     /// A runner of `script`; `interactive` where a person sits before it.
-    pub fn new(cx: &'a Context, engine: Arc<Engine>, script: Script<'a>, interactive: bool, jobs: Option<Jobs>) -> Self {
+    pub fn new(cx: &'a Context, engine: Arc<Engine>, mut script: Script<'a>, interactive: bool, jobs: Option<Jobs>) -> Self {
+        script.session.set_params(Params::of_shell());
         Self {
             cx,
             engine,
@@ -94,15 +95,29 @@ impl<'a> Runner<'a> {
         let pieces = pieces::read(text);
         // Behind an open statement a command is for now, and the statement waits for its rest.
         let whole = pieces.rest.filter(|_| file.is_none()).unwrap_or(pieces.sql.len());
-        let statements = self.script.session.parse(pieces.sql.get(..whole).unwrap_or_default(), file)?;
-        for step in steps(text, &statements, &pieces.commands) {
-            let flow = match step {
-                Step::Statement(statement) => self.statement(statement, None).await?,
-                Step::Command(line, taken) => self.command(commands::parse(line)?, taken).await?,
+        let (mut from, mut commands) = (0, pieces.commands.as_slice());
+        loop {
+            // A statement is read with the parameters that are set before it.
+            let set = commands.iter().position(|piece| commands::sets(text.get(piece.span.clone()).unwrap_or_default()));
+            let (to, now) = match set.and_then(|at| Some((commands.get(at)?, at))) {
+                Some((piece, at)) => (pieces::begin_of_last(&pieces.sql, piece.span.start).clamp(from, whole), at + 1),
+                None => (whole, commands.len()),
             };
-            if flow != Flow::Go {
-                return Ok(flow);
+            let sql = pieces::only(&pieces.sql, from..to);
+            let statements = self.script.session.parse(&sql, file)?;
+            for step in steps(text, &statements, commands.get(..now).unwrap_or_default()) {
+                let flow = match step {
+                    Step::Statement(statement) => self.statement(statement, None).await?,
+                    Step::Command(line, taken) => self.command(commands::parse(line)?, taken).await?,
+                };
+                if flow != Flow::Go {
+                    return Ok(flow);
+                }
             }
+            if set.is_none() {
+                break;
+            }
+            (from, commands) = (to, commands.get(now..).unwrap_or_default());
         }
         let rest = pieces.sql.get(whole..).unwrap_or_default();
         if rest.trim().is_empty() {
@@ -153,7 +168,13 @@ impl<'a> Runner<'a> {
         let cx = self.cx;
         match command {
             Command::Help => cx.ui.say(&help()),
-            Command::Statements => cx.ui.say(STATEMENTS),
+            Command::Statements => cx.ui.say(&statements(argument)?),
+            Command::Set => {
+                if let Some(all) = params::set(&mut self.script.session, argument)? {
+                    self.display.show(all, cx, None).await?;
+                }
+            }
+            Command::Unset => params::unset(&mut self.script.session, argument)?,
             Command::Leave => return Ok(Flow::Leave),
             Command::Describe
             | Command::Tables
@@ -192,7 +213,7 @@ impl<'a> Runner<'a> {
             Command::Expanded => {
                 self.display.expanded = match (argument.to_ascii_lowercase().as_str(), self.display.expanded) {
                     ("auto", _) => Expanded::Auto,
-                    (argument, now) if switch(argument, now == Expanded::On)? => Expanded::On,
+                    (argument, now) if expands(argument, now)? => Expanded::On,
                     _ => Expanded::Off,
                 };
                 cx.ui.info(match self.display.expanded {
@@ -305,6 +326,29 @@ fn steps<'t>(text: &'t str, statements: &'t [Parsed], commands: &[Piece]) -> Vec
 fn unquoted(typed: &str) -> &str {
     let inside = |quote: char| typed.strip_prefix(quote).and_then(|rest| rest.strip_suffix(quote));
     inside('\'').or_else(|| inside('"')).unwrap_or(typed)
+}
+
+/// Whether `\\x` with this argument asks for one column per line.
+fn expands(argument: &str, now: Expanded) -> Result<bool> {
+    switch(argument, now == Expanded::On).map_err(|error| error.hint("Write \\x on, \\x off or \\x auto."))
+}
+
+/// What `\\h` answers: all statements, or those with these words.
+fn statements(wanted: &str) -> Result<String> {
+    if wanted.is_empty() {
+        return Ok(STATEMENTS.to_owned());
+    }
+    let upper = wanted.to_uppercase();
+    let fits = |phrase: &str| phrase.split(' ').any(|word| word == upper) || phrase.starts_with(&upper);
+    let phrases = || words::STATEMENTS.iter().chain(&words::MORE_HELP);
+    let found: Vec<&(&str, &str)> = phrases().filter(|(phrase, _)| fits(phrase)).collect();
+    if found.is_empty() {
+        let error = Error::user(format!("no statement has the word \"{wanted}\""));
+        let near = did_you_mean(&upper, "statements", phrases().map(|(phrase, _)| *phrase));
+        return Err(error.hint(near.unwrap_or_else(|| "Type \\h for all of them.".to_owned())));
+    }
+    let width = found.iter().map(|(phrase, _)| phrase.len()).max().unwrap_or(0);
+    Ok(found.iter().map(|(phrase, about)| format!("  {phrase:<width$}  {about}")).collect::<Vec<_>>().join("\n"))
 }
 
 /// What `help` answers.

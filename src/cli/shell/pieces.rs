@@ -74,6 +74,18 @@ fn next(text: &str, at: usize) -> Option<usize> {
     lexemes.into_iter().find(|it| it.token == Token::Backslash).map(|it| at + it.span.start)
 }
 
+/// Where the statement begins that the byte `at` is in, or behind.
+pub(super) fn begin_of_last(sql: &str, at: usize) -> usize {
+    last_statement(sql.get(..at).unwrap_or_default())
+}
+
+/// `sql` with blanks in the place of all that is outside of `part`, so that places stay.
+pub(super) fn only(sql: &str, part: Range<usize>) -> String {
+    let blank = |text: &str| text.split('\n').map(|line| " ".repeat(line.len())).collect::<Vec<_>>().join("\n");
+    let get = |range: Range<usize>| sql.get(range).unwrap_or_default();
+    format!("{}{}{}", blank(get(0..part.start)), get(part.clone()), blank(get(part.end..sql.len())))
+}
+
 /// Where the last statement of `sql` begins.
 fn last_statement(sql: &str) -> usize {
     use sqlparser::tokenizer::Token;

@@ -10,6 +10,7 @@ use sqlparser::tokenizer::Token;
 use super::commands::{self, Argument};
 use super::lex::{Lexed, Lexeme, lex};
 use super::pieces;
+use super::scope::{Scope, in_from, scope};
 use super::words;
 
 /// What may stand at the cursor.
@@ -27,8 +28,10 @@ pub(super) enum Place {
     Relation,
     /// A table or a view that exists.
     Object,
-    /// A column of this table or alias.
-    ColumnOf(String),
+    /// What follows a path of names and a dot: columns of a table or its alias, fields of a struct.
+    Member(Vec<String>),
+    /// A field of what this function gives.
+    FieldOf(String),
     /// The name of an option in WITH; `given` are those that stand there, with their values.
     Option(Vec<(String, String)>),
     /// The value of an option.
@@ -53,15 +56,8 @@ pub(super) enum Place {
     Function,
     /// A file.
     File,
-}
-
-/// A relation that a statement reads.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Relation {
-    /// Its name, or the topic's of `topic('...')`.
-    pub name: String,
-    pub is_topic: bool,
-    pub alias: Option<String>,
+    /// A parameter, behind its dollar sign.
+    Parameter,
 }
 
 /// The cursor's surroundings.
@@ -74,8 +70,8 @@ pub(super) struct At {
     pub in_string: bool,
     /// Whether it is in a command, where names stand without quotes.
     pub in_command: bool,
-    /// What the statement reads.
-    pub relations: Vec<Relation>,
+    /// What the query can name.
+    pub scope: Scope,
     /// Whether the person types words of SQL in lower case.
     pub lower: bool,
 }
@@ -92,13 +88,14 @@ pub(super) fn place(text: &str, cursor: usize) -> At {
     let commented = words.last().is_some_and(Lexeme::is_comment) || open.is_some_and(|at| before[at..].starts_with("/*"));
     let typed_lower = words.iter().find_map(Lexeme::word).is_some_and(|word| word.chars().all(|c| !c.is_uppercase()));
     let mut around = words.iter().filter(|it| !it.is_blank()).cloned().collect::<Vec<_>>();
+    let here = around.len();
     around.extend(behind(text, cursor));
     let mut at = At {
         place: Place::Nothing,
         span: cursor..cursor,
         in_string: false,
         in_command: false,
-        relations: relations(&around),
+        scope: scope(&around, here),
         lower: typed_lower,
     };
     if commented {
@@ -117,8 +114,16 @@ pub(super) fn place(text: &str, cursor: usize) -> At {
     let (head, chain) = words.split_at(words.len() - chain);
     let head: Vec<Lexeme> = head.iter().filter(|it| !it.is_blank()).cloned().collect();
     let start = chain.first().map_or(cursor, |first| first.span.start);
-    if chain.is_empty() && words.last().is_some_and(|last| matches!(last.token, Token::Number(..))) {
-        return at;
+    if let Some(last) = words.last().filter(|last| chain.is_empty() && last.span.end == cursor) {
+        match &last.token {
+            Token::Number(..) => return at,
+            Token::Placeholder(_) => {
+                at.place = Place::Parameter;
+                at.span.start = last.span.start + 1;
+                return at;
+            }
+            _ => {}
+        }
     }
     let dot = chain.iter().rposition(|it| it.token == Token::Period);
     at.span.start = start;
@@ -127,8 +132,13 @@ pub(super) fn place(text: &str, cursor: usize) -> At {
     let dotted = matches!(at.place, Place::Option(_) | Place::Setting | Place::Show | Place::OptionValue(_) | Place::Job);
     if let (Some(dot), false) = (dot, dotted) {
         at.span.start = chain.get(dot).map_or(start, |it| it.span.end);
-        let qualifier = dot.checked_sub(1).and_then(|at| chain.get(at)).map(name_of).unwrap_or_default();
-        at.place = if qualifier.is_empty() { Place::Nothing } else { Place::ColumnOf(qualifier) };
+        let names = chain.get(..dot).unwrap_or_default();
+        let path: Vec<String> = names.iter().filter(|it| it.token != Token::Period).map(name_of).collect();
+        at.place = match called(&head).filter(|_| path.is_empty()) {
+            Some(function) => Place::FieldOf(function),
+            None if path.is_empty() => Place::Nothing,
+            None => Place::Member(path),
+        };
     }
     if let Some(word) = text.get(at.span.clone()).filter(|word| !word.is_empty()) {
         at.lower = word.chars().all(|c| !c.is_uppercase());
@@ -143,7 +153,8 @@ fn command_before(before: &str) -> Option<Range<usize>> {
 
 fn in_command(before: &str, span: Range<usize>) -> At {
     let line = before.get(span.clone()).unwrap_or_default();
-    let mut at = At { place: Place::Command, span, in_string: false, in_command: true, relations: Vec::new(), lower: true };
+    let mut at =
+        At { place: Place::Command, span, in_string: false, in_command: true, scope: Scope::default(), lower: true };
     let Some(blank) = line.find(char::is_whitespace) else { return at };
     let name = line.get(1..blank).unwrap_or_default();
     let word = line.rfind(char::is_whitespace).map_or(blank, |at| at + 1);
@@ -158,6 +169,7 @@ fn in_command(before: &str, span: Range<usize>) -> At {
         Some(Argument::Topic) => Place::Topic,
         Some(Argument::File) => Place::File,
         Some(Argument::OneOf(words)) => Place::OneOf(words),
+        Some(Argument::Parameter) => Place::Parameter,
         Some(Argument::Nothing | Argument::Text) | None => Place::Nothing,
     };
     at
@@ -261,6 +273,16 @@ fn options(words: &[Lexeme]) -> Vec<(String, String)> {
         .collect()
 }
 
+/// The function whose call `words` end with.
+fn called(words: &[Lexeme]) -> Option<String> {
+    let (last, rest) = words.split_last()?;
+    if last.token != Token::RParen {
+        return None;
+    }
+    let open = open_bracket(rest)?;
+    rest.get(open.checked_sub(1)?)?.word().filter(|word| !words::is_keyword(word)).map(str::to_owned)
+}
+
 /// Whether the bracket at `at` is that of a table's WITH.
 fn of_with(words: &[Lexeme], at: usize) -> bool {
     at > 0 && is_at(words, at - 1, "WITH") && is_at(words, 0, "CREATE")
@@ -312,6 +334,9 @@ fn outside(head: &[Lexeme]) -> Place {
                 Token::LParen | Token::Comma => Place::Option(options(inside)),
                 _ => Place::Nothing,
             };
+        }
+        if let (true, Some(table)) = (is_insert_list(head, bracket), head.get(2)) {
+            return Place::Member(vec![name_of(table)]);
         }
         if defines_columns(head, bracket) {
             return in_definition(inside);
@@ -401,6 +426,11 @@ fn of_statement(head: &[Lexeme]) -> Option<Place> {
     Some(place)
 }
 
+/// Whether the bracket at `at` is the list of columns that an INSERT writes.
+fn is_insert_list(head: &[Lexeme], at: usize) -> bool {
+    at == 3 && is_at(head, 0, "INSERT") && is_at(head, 1, "INTO") && head.last().is_some_and(|it| it.token != Token::Period)
+}
+
 /// Whether the bracket at `at` is the list of a table's columns.
 fn defines_columns(head: &[Lexeme], at: usize) -> bool {
     is_at(head, 0, "CREATE")
@@ -415,47 +445,6 @@ fn in_definition(inside: &[Lexeme]) -> Place {
         1 => Place::OneOf(words::TYPES),
         _ => Place::OneOf(words::DEFINITION),
     }
-}
-
-/// Whether a comma behind `head` goes on with a list of FROM.
-fn in_from(head: &[Lexeme]) -> bool {
-    let mut depth = 0usize;
-    for it in head.iter().rev() {
-        match it.token {
-            Token::RParen => depth += 1,
-            Token::LParen if depth == 0 => return false,
-            Token::LParen => depth -= 1,
-            _ if depth > 0 => {}
-            _ if it.is("FROM") || it.is("JOIN") => return true,
-            _ if ["SELECT", "WHERE", "BY", "ON", "USING", "HAVING"].iter().any(|word| it.is(word)) => return false,
-            _ => {}
-        }
-    }
-    false
-}
-
-/// What the statement of these words reads, in FROM and JOIN.
-fn relations(words: &[Lexeme]) -> Vec<Relation> {
-    let mut found = Vec::new();
-    for at in 0..words.len() {
-        let begins =
-            words[at].is("FROM") || words[at].is("JOIN") || (words[at].token == Token::Comma && in_from(&words[..at]));
-        if !begins || (at > 0 && words[at - 1].is("COLUMNS")) {
-            continue;
-        }
-        let Some(it) = words.get(at + 1) else { continue };
-        let Token::Word(word) = &it.token else { continue };
-        let is_topic = it.is("topic") && words.get(at + 2).is_some_and(|it| it.token == Token::LParen);
-        let (name, end) = match (is_topic, words.get(at + 3).map(|it| &it.token)) {
-            (true, Some(Token::SingleQuotedString(topic))) => (topic.clone(), at + 5),
-            (true, _) => continue,
-            (false, _) => (word.value.clone(), at + 2),
-        };
-        let alias_at = if is_at(words, end, "AS") { end + 1 } else { end };
-        let alias = words.get(alias_at).filter(|it| it.word().is_none_or(|w| !words::is_keyword(w))).map(name_of);
-        found.push(Relation { name, is_topic, alias: alias.filter(|alias| !alias.is_empty()) });
-    }
-    found
 }
 
 #[cfg(test)]

@@ -109,7 +109,7 @@ mod tests {
         for whole in ["", "\n", "SELECT 1;\n", "help\n", "EXIT", "\\dt\n", "SELECT 1 \\gx\n", ".tables", "SELECT '\n;' ;"] {
             assert!(is_whole(whole), "{whole}");
         }
-        for part in ["SELECT 1\n", "SELECT '\\q", "SELECT ';\n", "SELECT 1 -- \\g\n", "help me"] {
+        for part in ["SELECT 1\n", "SELECT '\\q", "SELECT ';\n", "SELECT 1 -- \\g\n", "quit me"] {
             assert!(!is_whole(part), "{part}");
         }
     }

@@ -25,6 +25,13 @@ pub(super) const STATEMENTS: &[(&str, &str)] = &[
     ("VALUES", "rows as typed"),
 ];
 
+/// What else people ask `\\h` for.
+pub(super) const MORE_HELP: [(&str, &str); 3] = [
+    ("SELECT ... EMIT CHANGES", "follows new rows until Ctrl-C or LIMIT"),
+    ("INSERT INTO t VALUES (...)", "writes these rows and ends"),
+    ("CREATE TABLE t WITH (topic = 'x') AS SELECT ...", "a job that writes to topic x"),
+];
+
 /// What goes on behind a value, a name or a clause.
 pub(super) const CLAUSES: &[&str] = &[
     "FROM",

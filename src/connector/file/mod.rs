@@ -6,6 +6,7 @@
 
 mod find;
 mod read;
+mod seen;
 #[cfg(test)]
 mod tests;
 mod write;
@@ -24,9 +25,10 @@ use tokio::sync::mpsc;
 use super::{Assignment, Chunk, Connector, Cut, Event, Limit, Source};
 use crate::config::{OptionSpec, Options};
 use crate::error::{Error, Result, did_you_mean};
-use crate::format::{CsvDialect, Format, Inferred, field_names, format, other_delimiter, type_name};
+use crate::format::{CsvDialect, Format, Inferred, field_names, format, other_delimiter, twice, type_name};
 pub use read::Lines;
 use read::{Item, Reader, Shape, sample};
+pub use seen::Seen;
 pub use write::{Compression, FileWriter, WriteOptions, Written};
 
 /// `connector = 'file'`.
@@ -49,7 +51,7 @@ impl Connector for FileConnector {
                 name: "format",
                 values: "json, csv, parquet",
                 default: "by the file's extension, else json",
-                doc: "How the files are written; json: one object per line.",
+                doc: "How the files are written; json: one object per line, or one array of objects.",
             },
             OptionSpec {
                 name: "bad_records",
@@ -142,13 +144,20 @@ impl Files {
         let (line, schema) = match (declared, &shape.header) {
             (None, _) => {
                 let lines: Vec<&[u8]> = lines.iter().map(Vec::as_slice).collect();
-                let found =
-                    format.infer(&lines, &options).map_err(|e| e.context(format!("file \"{}\"", paths[0].display())))?;
+                let found = format.infer(&lines, &options).map_err(|error| {
+                    let hint = lines_hint(format, &lines);
+                    let error = error.context(format!("file \"{}\"", paths[0].display()));
+                    hint.map_or(error.clone(), |hint| error.hint(hint))
+                })?;
                 found.options.iter().for_each(|(name, value)| options.set(name, value));
                 let schema = Arc::clone(&inferred.insert(found).schema);
                 (Arc::clone(&schema), schema)
             }
             (Some(declared), Some(names)) => {
+                let all: Vec<&str> = names.iter().map(String::as_str).collect();
+                if let Some(error) = twice(&all, |a, b| a == b && declared.field_with_name(a).is_ok()) {
+                    return Err(error.context(format!("file \"{}\"", paths[0].display())));
+                }
                 let fields = names.iter().map(|name| match declared.field_with_name(name) {
                     Ok(field) => field.clone(),
                     Err(_) => Field::new(name, DataType::Utf8, true),
@@ -221,16 +230,16 @@ impl Files {
     /// # Errors
     /// `User` if the format cannot carry a type.
     pub fn source(&self, start: i64) -> Result<Box<dyn Source>> {
-        Ok(Box::new(FileSource::new(self.reader(start, false)?.spawn()?, start)))
+        Ok(Box::new(FileSource::new(self.reader(start, false)?.spawn()?, start, None)))
     }
 
     /// The lines from offset `start` on as records (without key, stamped with the present), for who decodes them
-    /// ([`Files::decoder`]) and can do more with a bad one. Parquet has no lines: it gives batches.
+    /// ([`Files::decoder`]) and can do more with a bad one; `seen` hears how far it is. Parquet has no lines: it gives batches.
     ///
     /// # Errors
     /// As [`Files::source`].
-    pub fn records(&self, start: i64) -> Result<Box<dyn Source>> {
-        Ok(Box::new(FileSource::new(self.reader(start, true)?.spawn()?, start)))
+    pub fn records(&self, start: i64, seen: Option<Seen>) -> Result<Box<dyn Source>> {
+        Ok(Box::new(FileSource::new(self.reader(start, true)?.spawn()?, start, seen)))
     }
 
     /// A decoder of [`Files::records`] into the columns of [`Files::schema`] at `projection`; `None` for Parquet.
@@ -241,6 +250,13 @@ impl Files {
         let Kind::Lines { format, line, projection: all, .. } = &self.kind else { return Ok(None) };
         let projection: Vec<usize> = projection.iter().filter_map(|i| all.get(*i).copied()).collect();
         format.decoder(Arc::clone(line), &projection, &self.options).map(Some)
+    }
+
+    /// How many bytes the files have, if they are lines: what [`Seen`] counts up to.
+    #[must_use]
+    pub fn bytes(&self) -> Option<u64> {
+        let size = |path: &PathBuf| std::fs::metadata(path).map_or(0, |meta| meta.len());
+        matches!(self.kind, Kind::Lines { .. }).then(|| self.paths.iter().map(size).sum())
     }
 
     /// Parquet files as a table for plain SELECT, read by DataFusion's own scan; `None` where rows are lines, which are read
@@ -279,6 +295,15 @@ impl Files {
     }
 }
 
+/// What to do about lines of JSON that are parts of an object: somebody wrote it for people, over several lines.
+#[must_use]
+pub fn lines_hint(format: &dyn Format, lines: &[&[u8]]) -> Option<String> {
+    let first = lines.first().filter(|_| format.name() == "json")?;
+    let cut = first.trim_ascii_start().starts_with(b"{")
+        && serde_json::from_slice::<serde::de::IgnoredAny>(first).is_err_and(|error| error.is_eof());
+    cut.then(|| "Write each object on one line: jq -c . FILE does it.".to_owned())
+}
+
 /// The columns of `declared` as they are in `found`, by name.
 ///
 /// # Errors
@@ -312,11 +337,12 @@ struct FileSource {
     /// What was read and not yet returned, from this row on.
     rest: Option<(Item, usize)>,
     assigned: bool,
+    seen: Option<Seen>,
 }
 
 impl FileSource {
-    fn new(items: mpsc::Receiver<Result<Item>>, start: i64) -> Self {
-        Self { items, position: start.max(0), rest: None, assigned: false }
+    fn new(items: mpsc::Receiver<Result<Item>>, start: i64, seen: Option<Seen>) -> Self {
+        Self { items, position: start.max(0), rest: None, assigned: false, seen }
     }
 }
 
@@ -331,7 +357,13 @@ impl Source for FileSource {
             Some(rest) => rest,
             // Nothing was taken out of `self` before this wait, so a dropped call loses nothing.
             None => match self.items.recv().await {
-                Some(item) => (item?, 0),
+                Some(item) => {
+                    let item = item?;
+                    if let Some(seen) = &self.seen {
+                        seen.tell(item.rows.len(), item.bytes);
+                    }
+                    (item, 0)
+                }
                 None => return Ok(Event::Finished),
             },
         };

@@ -1,7 +1,7 @@
 //! Files, one after the other, on a thread of their own.   bytes ─► lines ─► (decoded) rows ─► channel
 //!
 //! The thread is at most a few batches ahead of who reads; when that one is gone it ends. Blank lines are no rows. A CSV field
-//! in quotes may hold line breaks. A byte order mark is passed over.
+//! in quotes may hold line breaks. A byte order mark is passed over. JSON may also be one array: its elements are the lines.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
@@ -38,6 +38,8 @@ pub(super) struct Item {
     pub(super) ends: Vec<i64>,
     /// The offset behind all of them, and behind what was left out at their end.
     pub(super) end: i64,
+    /// How many bytes of all files are behind them, about; of lines only.
+    pub(super) bytes: u64,
 }
 
 /// How lines are cut.
@@ -91,12 +93,15 @@ impl Reader {
 
     fn lines(&mut self, sender: &Sender) -> std::result::Result<(), Stop> {
         let Some(shape) = self.shape.clone() else { return Ok(()) };
-        let mut offset = 0;
+        let (mut offset, mut bytes) = (0, 0);
         for path in Arc::clone(&self.paths).iter() {
             let mut lines = Lines::open(path, &shape)?;
             let mut batch = Batch::default();
+            let end = bytes + lines.input.get_ref().metadata().map_or(0, |meta| meta.len());
             while lines.next()? {
                 offset += 1;
+                // With a line break; blank lines and what is between the elements of an array do not count.
+                bytes = (bytes + lines.line.len() as u64 + 1).min(end);
                 if offset <= self.start {
                     continue;
                 }
@@ -104,18 +109,19 @@ impl Reader {
                 batch.numbers.push(lines.first);
                 batch.bytes += lines.line.len();
                 if batch.numbers.len() == BATCH_ROWS || batch.bytes >= BATCH_BYTES {
-                    send(sender, self.item(path, &mut batch, offset)?)?;
+                    send(sender, self.item(path, &mut batch, offset, bytes)?)?;
                 }
             }
+            bytes = end;
             if !batch.numbers.is_empty() {
-                send(sender, self.item(path, &mut batch, offset)?)?;
+                send(sender, self.item(path, &mut batch, offset, bytes)?)?;
             }
         }
         Ok(())
     }
 
-    /// Lines as rows; `end` is the offset behind them.
-    fn item(&mut self, path: &Path, batch: &mut Batch, end: i64) -> Result<Item> {
+    /// Lines as rows; `end` is the offset behind them, and `bytes` what was read of all files.
+    fn item(&mut self, path: &Path, batch: &mut Batch, end: i64, bytes: u64) -> Result<Item> {
         let Batch { mut values, numbers, .. } = std::mem::take(batch);
         let (values, count) = (values.finish(), numbers.len());
         let first = end - i64::try_from(count).unwrap_or(0);
@@ -127,7 +133,7 @@ impl Reader {
                 values,
                 headers: None,
             });
-            return Ok(Item { rows, ends: (first + 1..=end).collect(), end });
+            return Ok(Item { rows, ends: (first + 1..=end).collect(), end, bytes });
         };
         let decoded = decoder.decode(&values);
         if let (Some(bad), false) = (decoded.bad.first(), self.skip_bad) {
@@ -136,7 +142,7 @@ impl Reader {
         let mut bad = decoded.bad.iter().map(|b| b.index).peekable();
         let ends: Vec<i64> =
             (0..count).zip(first + 1..).filter(|(i, _)| bad.next_if_eq(i).is_none()).map(|(_, end)| end).collect();
-        Ok(Item { rows: Rows::Batch(self.batch(decoded.columns, ends.len())?), ends, end })
+        Ok(Item { rows: Rows::Batch(self.batch(decoded.columns, ends.len())?), ends, end, bytes })
     }
 
     fn batch(&self, columns: Vec<ArrayRef>, rows: usize) -> Result<RecordBatch> {
@@ -171,7 +177,8 @@ impl Reader {
                 let rows = self.batch(columns.collect::<Result<_>>()?, batch.num_rows()).map_err(|e| damaged(&e))?;
                 let first = offset;
                 offset += i64::try_from(rows.num_rows()).unwrap_or(0);
-                send(sender, Item { rows: Rows::Batch(rows), ends: (first + 1..=offset).collect(), end: offset })?;
+                let ends = (first + 1..=offset).collect();
+                send(sender, Item { rows: Rows::Batch(rows), ends, end: offset, bytes: 0 })?;
             }
         }
         Ok(())
@@ -235,6 +242,10 @@ pub struct Lines<R> {
     first: u64,
     /// How many lines of text were read.
     read: u64,
+    /// Whether what comes next is an element of an array of JSON; `None`: not known yet, for nothing of it was read.
+    in_array: Option<bool>,
+    /// Whether the array has had an element.
+    begun: bool,
 }
 
 impl Lines<File> {
@@ -263,7 +274,10 @@ impl<R: Read> Lines<R> {
     /// # Errors
     /// `External` if it cannot be read.
     pub fn over(path: &Path, input: BufReader<R>, delimiter: Option<u8>) -> Result<Self> {
-        let mut lines = Self { path: path.to_owned(), input, delimiter, line: Vec::new(), first: 0, read: 0 };
+        // CSV is never an array.
+        let in_array = delimiter.map(|_| false);
+        let mut lines =
+            Self { path: path.to_owned(), input, delimiter, line: Vec::new(), first: 0, read: 0, in_array, begun: false };
         if lines.input.fill_buf().map_err(|e| unreadable(path, e))?.starts_with(b"\xef\xbb\xbf") {
             lines.input.consume(3);
         }
@@ -285,7 +299,8 @@ impl<R: Read> Lines<R> {
     /// Whether there is another line without waiting for one.
     #[must_use]
     pub fn at_hand(&self) -> bool {
-        self.input.buffer().contains(&b'\n')
+        let end = if self.in_array == Some(true) { b'}' } else { b'\n' };
+        self.input.buffer().contains(&end)
     }
 
     /// Reads the next line that is not blank; `false` at the end.
@@ -296,6 +311,22 @@ impl<R: Read> Lines<R> {
     pub fn next(&mut self) -> Result<bool> {
         loop {
             self.line.clear();
+            if self.in_array.is_none() {
+                let first = self.skip_blanks()?;
+                self.in_array = first.map(|byte| byte == b'[');
+                if self.in_array == Some(true) {
+                    self.input.consume(1);
+                    self.begun = false;
+                }
+            }
+            if self.in_array == Some(true) {
+                if self.element()? {
+                    return Ok(true);
+                }
+                // Behind one array there may be another, or lines.
+                self.in_array = None;
+                continue;
+            }
             self.first = self.read + 1;
             let mut quote = OpenQuote::default();
             loop {
@@ -305,9 +336,7 @@ impl<R: Read> Lines<R> {
                 let mut limited = std::io::Read::take(&mut self.input, room);
                 let count = limited.read_until(b'\n', &mut self.line).map_err(|e| unreadable(&self.path, e))?;
                 if self.line.len() > MAX_LINE {
-                    let (path, line) = (self.path.display(), self.first);
-                    let error = Error::data(format!("file \"{path}\", line {line}: longer than {} MiB", MAX_LINE >> 20));
-                    return Err(error.hint("Look for a quote that is never closed."));
+                    return Err(self.too_long());
                 }
                 if count == 0 {
                     break;
@@ -331,6 +360,94 @@ impl<R: Read> Lines<R> {
                 return Ok(true);
             }
         }
+    }
+}
+
+impl<R: Read> Lines<R> {
+    fn too_long(&self) -> Error {
+        let (path, line) = (self.path.display(), self.first);
+        let error = Error::data(format!("file \"{path}\", line {line}: longer than {} MiB", MAX_LINE >> 20));
+        error.hint("Look for a quote that is never closed.")
+    }
+
+    /// Passes over blanks and line breaks; the byte behind them, which stays, or `None` at the end.
+    fn skip_blanks(&mut self) -> Result<Option<u8>> {
+        loop {
+            let bytes = self.input.fill_buf().map_err(|e| unreadable(&self.path, e))?;
+            let blanks = bytes.iter().position(|b| !b.is_ascii_whitespace()).unwrap_or(bytes.len());
+            let (next, at_end) = (bytes.get(blanks).copied(), bytes.is_empty());
+            self.read += lines_in(&bytes[..blanks]);
+            self.input.consume(blanks);
+            if next.is_some() || at_end {
+                return Ok(next);
+            }
+        }
+    }
+
+    /// Reads the next element of the array into `line`, with the line breaks in it; `false` behind the last one. That elements
+    /// are JSON is for the decoder to say: here only quotes and brackets count.
+    fn element(&mut self) -> Result<bool> {
+        let open = |lines: &Self| {
+            let error = Error::data(format!("file \"{}\": the array is not closed", lines.path.display()));
+            error.hint("Look at its end: the file was cut off, or a ] is missing.")
+        };
+        let Some(next) = self.skip_blanks()? else { return Err(open(self)) };
+        self.first = self.read + 1;
+        if next == b']' && !self.begun {
+            self.input.consume(1);
+            return Ok(false);
+        }
+        self.begun = true;
+        let mut text = Nesting::default();
+        loop {
+            let bytes = self.input.fill_buf().map_err(|e| unreadable(&self.path, e))?;
+            if bytes.is_empty() {
+                return Err(open(self));
+            }
+            let end = bytes.iter().position(|byte| text.ends(*byte));
+            let part = &bytes[..end.unwrap_or(bytes.len())];
+            self.read += lines_in(part);
+            self.line.extend_from_slice(part);
+            let (count, closes) = (part.len(), end.is_some_and(|end| bytes[end] == b']'));
+            // The bracket stays: the next call finds it in the place of an element, and no comma before it.
+            self.input.consume(count + usize::from(end.is_some() && !closes));
+            if self.line.len() > MAX_LINE {
+                return Err(self.too_long());
+            }
+            if end.is_some() {
+                self.begun = !closes;
+                return Ok(true);
+            }
+        }
+    }
+}
+
+fn lines_in(bytes: &[u8]) -> u64 {
+    bytes.iter().filter(|byte| **byte == b'\n').count() as u64
+}
+
+/// Where one is in the text of an element.
+#[derive(Debug, Default)]
+struct Nesting {
+    depth: usize,
+    quoted: bool,
+    escaped: bool,
+}
+
+impl Nesting {
+    /// Takes the next byte; says whether the element ends before it.
+    fn ends(&mut self, byte: u8) -> bool {
+        match (self.quoted, byte) {
+            (true, _) if self.escaped => self.escaped = false,
+            (true, b'\\') => self.escaped = true,
+            (_, b'"') => self.quoted = !self.quoted,
+            (true, _) => {}
+            (false, b'{' | b'[') => self.depth += 1,
+            (false, b',' | b']') if self.depth == 0 => return true,
+            (false, b'}' | b']') => self.depth = self.depth.saturating_sub(1),
+            _ => {}
+        }
+        false
     }
 }
 

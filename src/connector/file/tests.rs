@@ -91,6 +91,42 @@ async fn files_are_read_in_the_order_of_their_names_and_resumed() {
 }
 
 #[tokio::test]
+async fn the_elements_of_an_array_are_lines() {
+    let dir = tempfile::tempdir().unwrap();
+    for (text, numbers) in [
+        ("[{\"n\":1},{\"n\":2}]", &[1, 2][..]),
+        (
+            "\u{feff}\n [\n  {\n    \"n\": 1, \"s\": \"]},\\\"[\"\n  }\n ,\r\n  {\"n\": 2, \"l\": [[1], {\"x\": 2}]}\n]\n\n",
+            &[1, 2],
+        ),
+        // One after the other, and lines behind.
+        ("[{\"n\":1}]\n[]\n[{\"n\":2}]{\"n\":3}\n{\"n\":4}", &[1, 2, 3, 4]),
+        ("{\"n\":1}\n[{\"n\":2}]\n{\"n\":3}", &[1, 3]),
+    ] {
+        write(dir.path(), "a.json", text);
+        let path = dir.path().join("a.json").display().to_string();
+        let files = Files::open(&path, &options(&[("bad_records", "skip")]), None).await.unwrap();
+        assert_eq!(read(&files, 0, ALL).await.unwrap().0, numbers, "{text}");
+    }
+    for (text, told) in [
+        ("[{\"n\":1},", "the array is not closed"),
+        ("[{\"n\":1", "the array is not closed"),
+        ("[\n{\"n\":1},\n{\"n\":\"x\"}]", "line 3: column \"n\": expected BIGINT, found \"x\""),
+        ("[{\"n\":1},]", "line 1: the value is empty"),
+        ("[{\"n\":1},\n{\"n\":2} {\"n\":3}]", "line 2: not JSON: "),
+    ] {
+        write(dir.path(), "a.json", text);
+        let path = dir.path().join("a.json").display().to_string();
+        let declared = Arc::new(Schema::new(vec![Field::new("n", DataType::Int64, true)]));
+        let error = match Files::open(&path, &options(&[]), Some(declared)).await {
+            Ok(files) => read(&files, 0, ALL).await.unwrap_err(),
+            Err(error) => error,
+        };
+        assert!(error.message().contains(told), "{text}: {error:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_header_is_matched_by_name() {
     let dir = tempfile::tempdir().unwrap();
     let path = write(dir.path(), "a.csv", "name,id,when\n\"x\ny, z\",1,2026-11-21 04:40:49\n,2,\n");
@@ -141,7 +177,7 @@ async fn lines_can_stay_records() {
     let path = write(dir.path(), "a.csv", "id,x\n1,a\noops,b\n3,c\n");
     let schema = declared(&[("x", DataType::Utf8), ("id", DataType::Int64)]);
     let files = Files::open(&path, &options(&[]), schema).await.unwrap();
-    let mut source = files.records(1).unwrap();
+    let mut source = files.records(1, None).unwrap();
     source.next(ALL).await.unwrap();
     let Event::Cut(cut) = source.next(ALL).await.unwrap() else { panic!("a cut") };
     let Rows::Records(records) = &cut.chunks[0].rows else { panic!("records") };

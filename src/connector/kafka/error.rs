@@ -69,7 +69,17 @@ pub enum KafkaError {
         /// As given.
         name: String,
     },
-    /// A value that does not fit.
+    /// A value that its property does not take.
+    #[error("the Kafka property \"{name}\" cannot be {value}{takes}")]
+    BadValue {
+        /// Of the property, as given.
+        name: String,
+        /// In quotes; of a secret one only that it was given.
+        value: String,
+        /// What it takes, where librdkafka says it.
+        takes: String,
+    },
+    /// Values that do not go together.
     #[error("a Kafka property does not fit: {reason}")]
     BadProperty {
         /// What librdkafka says.
@@ -185,6 +195,7 @@ impl Explain for KafkaError {
             Self::UnknownProperty { .. }
             | Self::Security { .. }
             | Self::OwnProperty { .. }
+            | Self::BadValue { .. }
             | Self::BadProperty { .. }
             | Self::BadTopic { .. }
             | Self::GroupBusy { .. } => ErrorKind::User,
@@ -249,7 +260,9 @@ impl Explain for KafkaError {
                 None => "Use one of librdkafka's properties (its CONFIGURATION.md lists them).".to_owned(),
             },
             Self::OwnProperty { .. } => "Leave it out: what is promised of a job depends on it.".to_owned(),
-            Self::BadProperty { .. } => "Correct the value given with -X or in WITH (kafka....).".to_owned(),
+            Self::BadValue { .. } | Self::BadProperty { .. } => {
+                "Correct the value given with -X or in WITH (kafka....).".to_owned()
+            }
             Self::Forbidden { right: Some(right), .. } => {
                 format!("It needs {right}; whoever may can grant it: {}", right.grant())
             }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::error::KafkaError;
 use super::ffi::BadProperty;
-use crate::config::Options;
+use crate::config::{Options, is_secret};
 
 /// Properties by name.
 pub(super) type Properties = BTreeMap<String, String>;
@@ -159,6 +159,14 @@ impl From<BadProperty> for KafkaError {
     fn from(bad: BadProperty) -> Self {
         match bad {
             BadProperty::Unknown(name, known) => Self::UnknownProperty { name, known },
+            BadProperty::Value { name, value, reason } => {
+                // librdkafka's text may call it by another name. What it says of the values it takes is kept.
+                let range = reason.split_once("allowed range ").map(|(_, range)| format!(": it takes {}", range.trim_end()));
+                let bool = || reason.starts_with("Expected bool").then(|| ": it takes true and false".to_owned());
+                let takes = range.or_else(bool).unwrap_or_default();
+                let value = if is_secret(&name) { "what was given".to_owned() } else { format!("\"{value}\"") };
+                Self::BadValue { name, value, takes }
+            }
             BadProperty::Invalid(reason) => Self::BadProperty { reason },
         }
     }
@@ -204,6 +212,27 @@ mod tests {
         for budget in [0, 1 << 20, 1 << 40] {
             Client::new(Kind::Consumer, &consumer("127.0.0.1:1", &[], "g", budget, true)).unwrap();
         }
+    }
+
+    #[test]
+    fn a_value_that_does_not_fit_is_told_under_the_name_that_was_given() {
+        for (name, value, told) in [
+            ("linger.ms", "abc", "the Kafka property \"linger.ms\" cannot be \"abc\""),
+            ("acks", "most", "the Kafka property \"acks\" cannot be \"most\""),
+            ("batch.size", "-5", "the Kafka property \"batch.size\" cannot be \"-5\": it takes 1..2147483647"),
+            (
+                "enable.ssl.certificate.verification",
+                "maybe",
+                "the Kafka property \"enable.ssl.certificate.verification\" cannot be \"maybe\": it takes true and false",
+            ),
+        ] {
+            let given = given(&options(&[(name, value)])).unwrap();
+            let error = Client::new(Kind::Producer, &producer("127.0.0.1:1", &[&given], None, Duration::from_secs(9)));
+            assert_eq!(Error::from(KafkaError::from(error.unwrap_err())).message(), told);
+        }
+        let bad = BadProperty::Value { name: "ssl.key.pem".into(), value: "secret".into(), reason: "secret".into() };
+        let told = Error::from(KafkaError::from(bad));
+        assert_eq!(told.message(), "the Kafka property \"ssl.key.pem\" cannot be what was given");
     }
 
     #[test]

@@ -61,7 +61,7 @@ impl Format for Json {
     fn encoder(&self, schema: SchemaRef, _options: &Options) -> Result<Box<dyn Encoder>> {
         Ok(Box::new(encode::JsonEncoder::new(&schema)?))
     }
-    fn infer(&self, values: &[&[u8]], _options: &Options) -> Result<Inferred> {
+    fn infer(&self, values: &[&[u8]], options: &Options) -> Result<Inferred> {
         let mut guess = Guess::Nothing;
         let mut first_error = None;
         for (index, value) in values.iter().enumerate() {
@@ -72,7 +72,7 @@ impl Format for Json {
             }
         }
         match (guess, first_error) {
-            (Guess::Struct(fields), _) => Ok(Inferred::of_objects(fields)),
+            (Guess::Struct(fields), _) => Ok(Inferred::of_objects(fields, &AnyKind::of(options))),
             (_, Some((index, why))) => {
                 let error = Error::data(format!("none of {} values is a JSON object; value {index}: {why}", values.len()));
                 Err(error.hint("Declare the columns, or name another format: csv or raw."))

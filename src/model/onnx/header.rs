@@ -2,7 +2,7 @@
 //!
 //! Read off the bytes without decoding the graph, so that as much is known of a file that is refused.
 
-use super::super::inspect::Facts;
+use super::super::Facts;
 use super::scan::{tag, value, varint};
 
 /// The fields that were found before the bytes end or are damaged.

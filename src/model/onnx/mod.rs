@@ -14,7 +14,7 @@
 use std::sync::Arc;
 
 use super::guard::guard;
-use super::{Loaded, ModelError, ModelFormat, Scorer};
+use super::{Facts, Loaded, ModelError, ModelFormat, Scorer};
 
 mod alike;
 mod chain;
@@ -46,7 +46,7 @@ impl ModelFormat for Onnx {
         scan::looks_like_onnx(bytes)
     }
 
-    fn facts(&self, bytes: &[u8]) -> super::inspect::Facts {
+    fn facts(&self, bytes: &[u8]) -> Facts {
         header::facts(bytes)
     }
 

@@ -14,7 +14,7 @@ use super::super::params::{Params, parameter, settle, settle_but_outputs};
 use super::super::text::Source;
 use super::check::check;
 use super::hints;
-use crate::error::{Error, Position, Result};
+use crate::error::{Error, Position, Result, nearest};
 
 static DIALECT: VaticDialect = VaticDialect;
 
@@ -55,6 +55,13 @@ impl<'a> Cursor<'a> {
     pub fn bytes(&self, index: usize) -> Range<usize> {
         self.tokens.get(index).map_or(self.end..self.end, |t| self.source.bytes(t.span))
     }
+    /// The word at `index` of the list of words, if it is one without quotes.
+    pub fn word(&self, index: usize) -> Option<&str> {
+        match self.tokens.get(index).map(|t| &t.token) {
+            Some(Token::Word(word)) if word.quote_style.is_none() => Some(&word.value),
+            _ => None,
+        }
+    }
     /// The next word's place.
     pub fn here(&self) -> Position {
         self.source.position(self.bytes(self.index()))
@@ -76,6 +83,10 @@ impl<'a> Cursor<'a> {
     /// Whether the word `n` places ahead is `word`, in any case and without quotes.
     pub fn sees(&self, n: usize, word: &str) -> bool {
         matches!(self.peek(n), Some(Token::Word(w)) if w.quote_style.is_none() && w.value.eq_ignore_ascii_case(word))
+    }
+    /// Whether the word `n` places ahead looks like `word` with a typing error.
+    pub fn is_like(&self, n: usize, word: &str) -> bool {
+        matches!(self.peek(n), Some(Token::Word(w)) if w.quote_style.is_none() && nearest(&w.value, [word]).is_some())
     }
     /// Reads `words` if they come next, else nothing.
     pub fn take(&mut self, words: &[&str]) -> bool {

@@ -69,6 +69,10 @@ pub fn unknown_statement(tokens: &[TokenWithSpan]) -> Error {
         return Error::user(format!("vatic has no {phrase}")).hint(*hint);
     }
     let first = tokens.first().map(|t| t.token.to_string()).unwrap_or_default();
+    if first.eq_ignore_ascii_case("ANALYSE") {
+        let error = Error::user(format!("syntax error: expected a statement, found \"{first}\""));
+        return error.hint(format!("Did you mean ANALYZE instead of \"{first}\"?"));
+    }
     let error = Error::user(format!("syntax error: no statement begins with \"{first}\""));
     if first.eq_ignore_ascii_case("FROM") {
         let table = tokens.get(1).map_or("...".to_owned(), |t| t.token.to_string());
@@ -98,6 +102,12 @@ pub fn hint(tokens: &[TokenWithSpan], index: usize, expected: &str) -> Option<St
     let found_word = found.and_then(word);
     if let Some(hint) = missing_sign(tokens, index, expected) {
         return Some(hint);
+    }
+    if let Some(found) = found_word
+        && let Some(meant) = nearest(found, expected.split(|c: char| !c.is_ascii_uppercase()).filter(|word| word.len() > 1))
+        && !meant.eq_ignore_ascii_case(found)
+    {
+        return Some(format!("Did you mean {meant} instead of \"{found}\"?"));
     }
     let ends = expected.contains("end of the statement");
     if let Some(clause) = found_word.map(str::to_ascii_uppercase).filter(|_| ends)
@@ -185,6 +195,12 @@ fn missing_sign(tokens: &[TokenWithSpan], index: usize, expected: &str) -> Optio
         (_, None) if expected.contains("\")\"") => Some("Write \")\" where the part in parentheses ends.".to_owned()),
         ("INTERVAL", Some(Token::Number(..) | Token::SingleQuotedString(_))) => {
             Some("Write INTERVAL '5 seconds', for example.".to_owned())
+        }
+        ("TO", Some(found)) if word(found).is_some_and(|w| w.eq_ignore_ascii_case("INTO")) => {
+            Some("Write TO: COPY (SELECT ...) TO 'file.parquet'.".to_owned())
+        }
+        ("JOB", Some(Token::Word(name))) if nearest(&name.value, ["JOB"]).is_none() => {
+            Some(format!("Write {} JOB {name}.", before.and_then(word)?.to_ascii_uppercase()))
         }
         (_, Some(found)) if word(found).is_some_and(|w| w.eq_ignore_ascii_case("PRIMARY")) => {
             Some("Write PRIMARY KEY.".to_owned())

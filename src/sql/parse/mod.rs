@@ -186,6 +186,9 @@ fn statement(c: &mut Cursor, words: &[TokenWithSpan]) -> Result<Statement> {
     } else if c.sees(0, "RESET") && c.sees(1, "JOB") && c.peek(2) != Some(&Token::Period) {
         c.skip(2);
         job_name(c).map(Statement::ResetJob)
+    } else if c.sees(0, "RESET") && c.is_like(1, "JOB") && c.peek(2).is_some_and(|next| *next != Token::Period) {
+        c.skip(1);
+        Err(c.expected("JOB"))
     } else if c.take(&["RESET"]) {
         setting_name(c).map(Statement::Reset)
     } else if c.take(&["STOP"]) {

@@ -13,7 +13,7 @@ use super::super::statement::Statement;
 use super::super::types::arrow_type;
 use super::cursor::Cursor;
 use crate::config::Options;
-use crate::error::{Error, Position, Result};
+use crate::error::{Error, Position, Result, nearest};
 
 /// Reads what follows `CREATE TABLE [IF NOT EXISTS]`.
 pub fn create_table(c: &mut Cursor, if_not_exists: bool, or_replace: bool) -> Result<Statement> {
@@ -159,7 +159,10 @@ fn column(c: &mut Cursor, table: &mut TableDefinition) -> Result<bool> {
         return Err(c.expected(&format!("the type of column \"{}\"", name.value)));
     }
     let sql: Ast = c.data_type()?;
-    let data_type = arrow_type(&sql).map_err(|e| e.at(c.since(at)))?;
+    let data_type = arrow_type(&sql).map_err(|e| match clause_meant(c, start) {
+        Some(hint) => e.hint(hint).at(c.since(start)),
+        None => e.at(c.since(at)),
+    })?;
     let mut column = Column::new(name.value, data_type);
     let mut key = false;
     loop {
@@ -202,11 +205,27 @@ fn column(c: &mut Cursor, table: &mut TableDefinition) -> Result<bool> {
         } else if matches!(c.peek(0), Some(Token::Comma | Token::RParen)) {
             break;
         } else {
-            return Err(c.expected("\",\" or \")\""));
+            let meant = ["METADATA", "COMMENT", "PRIMARY"].into_iter().find(|word| c.is_like(0, word));
+            return Err(match meant {
+                Some(word) => c.expected(&format!("{word}, \",\" or \")\"")),
+                None => c.expected("\",\" or \")\""),
+            });
         }
     }
     table.columns.push(column);
     Ok(key)
+}
+
+/// The clause that was meant by what was read as a column from the word at `start` on: `WATERMRK FOR ...`, `PRIMARY KY (...)`.
+fn clause_meant(c: &Cursor, start: usize) -> Option<String> {
+    let is_like = |at: usize, word: &str| match c.word(at) {
+        Some(found) => nearest(found, [word]).is_some(),
+        None => false,
+    };
+    if is_like(start, "WATERMARK") {
+        return Some("Write WATERMARK FOR column AS column - INTERVAL '5 seconds'.".to_owned());
+    }
+    (is_like(start, "PRIMARY") && is_like(start + 1, "KEY")).then(|| "Write PRIMARY KEY (column, ...).".to_owned())
 }
 
 /// Reads `column AS column [- INTERVAL '5 seconds']`; the delay is in milliseconds.

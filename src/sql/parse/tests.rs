@@ -469,7 +469,7 @@ fn small_mistakes_are_named() {
         ),
         ("SET delivery", "syntax error: expected = or TO, found the end of the statement", "", ""),
         ("SHOW TABELS", "there is no SHOW TABELS", "Did you mean \"TABLES\"?", "TABELS"),
-        ("STOP alerts", "syntax error: expected JOB, found \"alerts\"", "", "alerts"),
+        ("STOP alerts", "syntax error: expected JOB, found \"alerts\"", "Write STOP JOB alerts.", "alerts"),
         (
             "EXPLAIN SHOW TABLES",
             "EXPLAIN takes a query, an INSERT or a CREATE TABLE ... AS",

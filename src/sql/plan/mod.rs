@@ -3,6 +3,7 @@
 //! ```text
 //! SQL ─► DataFusion's planner ─► [models_in: names to load] ─► analyzer: types, then calls lifted into Score nodes (lift, check)
 //!     ─► optimizer: filters below the score, unused columns and calls pruned (node) ─► Score becomes ScoreExec
+//!     ─► physical rules, none of which computes for a row that is filtered out (physical)
 //! jobs and EMIT CHANGES: allow-list before and after (allow)          EXPLAIN: the physical plan as people read it (explain)
 //! ```
 
@@ -11,6 +12,7 @@ pub mod check;
 pub mod explain;
 pub mod lift;
 pub mod node;
+pub mod physical;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -51,6 +53,7 @@ pub fn session_state(scoring: &Arc<ScoreConfig>, streaming: bool, partitions: us
         .with_config(session_config(streaming, partitions))
         .with_analyzer_rule(Arc::new(LiftScores { config: Arc::clone(scoring) }))
         .with_optimizer_rule(Arc::new(PruneScores))
+        .with_physical_optimizer_rules(physical::rules())
         .with_query_planner(Arc::new(Planner { scoring: Arc::clone(scoring) }))
         // CAST means the same types as DDL.
         .with_type_planner(Arc::new(Types));

@@ -5,6 +5,7 @@
 //! outside             Kafka's own Java clients, certificates
 //! cli, measure        what people see on the command line; `vatic bench`
 //! reading             where readers with ends stand
+//! absence             what followers say while the broker is away
 //! budget              memory with a backlog on many partitions
 //! limits              large records, deleted topics, at least once
 //! members             whose partitions are whose
@@ -22,6 +23,7 @@
 //! out all that needs Java and Maven.
 //! To add a subject: a file here and its `mod` line.
 
+mod absence;
 mod brokers;
 mod budget;
 mod cli;

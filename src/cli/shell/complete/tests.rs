@@ -17,12 +17,21 @@ fn names() -> Names {
                 kind: "table".to_owned(),
                 columns: vec![column("id", "BIGINT"), column("amount", "DOUBLE"), column("order", "INT")],
             },
+            TableName {
+                name: "visits".to_owned(),
+                kind: "table".to_owned(),
+                columns: vec![
+                    column("at", "TIMESTAMP"),
+                    column("shop", "STRUCT<city VARCHAR, \"the place\" STRUCT<lat DOUBLE, lon DECIMAL(9, 6)>>"),
+                ],
+            },
             TableName { name: "cards".to_owned(), kind: "view".to_owned(), columns: vec![column("card", "VARCHAR")] },
         ],
         functions: vec![function("score", "score(model VARCHAR, feature, ...) -> DOUBLE"), function("abs", "abs(x)")].into(),
         jobs: vec!["alerts.alerts".to_owned()],
         topics: vec!["payments".to_owned(), "orders".to_owned()],
         models: vec![ModelName { name: "fraud".to_owned(), versions: vec![1, 2] }],
+        params: vec![("limit".to_owned(), "5".to_owned())],
         topic_columns: [("orders".to_owned(), vec![column("sku", "VARCHAR")])].into(),
         ..Names::default()
     }
@@ -46,6 +55,53 @@ fn columns_come_from_the_tables_in_from() {
     assert_eq!(offered("SELECT s| FROM topic('orders')"), ["sku", "score(", "select"]);
     assert_eq!(offered("SELECT ca| FROM payments"), ["case", "cast"]);
     assert_eq!(offered("SELECT AB|"), ["abs("]);
+}
+
+#[test]
+fn aliases_have_the_columns_of_what_they_stand_for() {
+    assert_eq!(offered("SELECT * FROM payments AS p JOIN cards AS c ON p.id = c.|"), ["card"]);
+    assert_eq!(offered("SELECT q.| FROM (SELECT id AS ident, amount FROM payments) q"), ["ident", "amount"]);
+    assert_eq!(
+        offered("SELECT q.| FROM (SELECT p.*, abs(amount) FROM payments p) AS q"),
+        ["id", "amount", "\"order\"", "abs"]
+    );
+    assert_eq!(offered("SELECT x.| FROM payments p"), [""]);
+    // A query in brackets sees its own FROM, and what is around it only in a condition.
+    assert_eq!(offered("SELECT * FROM (SELECT am| FROM cards) c, payments p"), ["am"]);
+    assert_eq!(offered("SELECT * FROM payments WHERE id IN (SELECT card FROM cards WHERE am|)"), ["amount"]);
+    assert_eq!(offered("SELECT card FROM cards UNION ALL SELECT am| FROM payments"), ["amount"]);
+    assert_eq!(offered("SELECT amount * 2 AS twice FROM payments ORDER BY tw|"), ["twice"]);
+    assert_eq!(offered("INSERT INTO payments (id, am|) SELECT card FROM cards"), ["amount"]);
+    assert_eq!(offered("INSERT INTO payments (id) SELECT ca| FROM cards"), ["card", "case", "cast"]);
+    assert_eq!(offered("INSERT INTO payments SELECT am| FROM cards"), ["am"]);
+}
+
+#[test]
+fn parts_of_with_are_tables_with_columns() {
+    let with = "WITH big AS (SELECT id, amount AS much FROM payments), b2 (x, y) AS (SELECT * , 1 AS one FROM big)";
+    assert_eq!(offered(&format!("{with} SELECT * FROM b|")), ["big", "b2"]);
+    assert_eq!(offered(&format!("{with} SELECT mu| FROM big")), ["much"]);
+    assert_eq!(offered(&format!("{with} SELECT b.| FROM b2 AS b")), ["id", "much", "one"]);
+    assert_eq!(offered("WITH a (x, y) AS (SELECT id, amount FROM payments) SELECT a.| FROM a"), ["x", "y"]);
+    // Its columns are those it lists, not those of what it reads.
+    assert_eq!(offered(&format!("{with} SELECT big.am| FROM big")), ["am"]);
+    assert_eq!(offered("WITH a AS (SELECT sk| FROM topic('orders'))"), ["sku"]);
+    assert_eq!(
+        offered("CREATE TABLE t WITH (topic = 'x') AS WITH a AS (SELECT card FROM cards) SELECT c| FROM a")[0],
+        "card"
+    );
+}
+
+#[test]
+fn structs_have_fields() {
+    assert_eq!(offered("SELECT shop.| FROM visits"), ["city", "\"the place\""]);
+    assert_eq!(offered("SELECT v.shop.ci| FROM visits v"), ["city"]);
+    assert_eq!(offered("SELECT shop.\"the place\".| FROM visits"), ["lat", "lon"]);
+    assert_eq!(offered("SELECT at.| FROM visits"), [""]);
+    assert_eq!(offered("SELECT s.c| FROM (SELECT shop AS s FROM visits) q"), ["city"]);
+    assert_eq!(offered("SELECT predict('fraud', id).la| FROM payments"), ["label"]);
+    assert_eq!(offered("SELECT p.sc| FROM (SELECT predict('fraud', id) AS p FROM payments) q"), ["score"]);
+    assert_eq!(offered("SELECT * FROM payments LIMIT $|"), ["limit"]);
 }
 
 #[test]
@@ -73,7 +129,7 @@ fn names_are_closed_inside_their_strings() {
 fn options_and_settings_come_from_their_tables() {
     assert_eq!(offered("CREATE TABLE t WITH (conn|"), ["connector = "]);
     assert_eq!(offered("CREATE TABLE t WITH (connector = 'generator', r|"), ["rows = ", "rate = "]);
-    assert_eq!(offered("CREATE TABLE t WITH (connector = 'generator', top|"), [""; 0]);
+    assert_eq!(offered("CREATE TABLE t WITH (connector = 'generator', top|"), ["top"]); // what stands there
     assert_eq!(offered("CREATE TABLE t WITH (connector = '|"), ["kafka'", "generator'", "file'"]);
     assert_eq!(offered("CREATE TABLE t WITH (compression = l|"), ["'lz4'"]);
     assert_eq!(offered("CREATE TABLE t WITH (topic = 'or|"), ["orders'"]);

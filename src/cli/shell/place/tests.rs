@@ -42,8 +42,8 @@ fn queries_have_relations_operands_and_clauses() {
     is("SELECT a FROM t WHERE |", Place::Operand, "");
     is("SELECT a FROM t WHERE a > 1 |", Place::Clause, "");
     is("SELECT a FROM t ORDER BY a|", Place::Operand, "a");
-    is("SELECT p.am| FROM payments p", Place::ColumnOf("p".to_owned()), "am");
-    is("SELECT p.| FROM payments p", Place::ColumnOf("p".to_owned()), "");
+    is("SELECT p.am| FROM payments p", Place::Member(vec!["p".to_owned()]), "am");
+    is("SELECT p.| FROM payments p", Place::Member(vec!["p".to_owned()]), "");
     is("SELECT 'a|", Place::Nothing, "a");
     is("SELECT 1 -- a|", Place::Nothing, "");
     is("SELECT /* a|", Place::Nothing, "");
@@ -87,15 +87,13 @@ fn commands_have_arguments_of_their_kind() {
 }
 
 #[test]
-fn relations_are_known_with_their_aliases() {
-    let relation = |name: &str, is_topic, alias: Option<&str>| Relation {
-        name: name.to_owned(),
-        is_topic,
-        alias: alias.map(str::to_owned),
-    };
-    assert_eq!(
-        at("SELECT | FROM payments p JOIN topic('cards') AS c ON p.card = c.id WHERE a").relations,
-        [relation("payments", false, Some("p")), relation("cards", true, Some("c"))]
-    );
-    assert_eq!(at("SELECT a FROM x, y WHERE |").relations, [relation("x", false, None), relation("y", false, None)]);
+fn paths_and_calls_have_members_and_parameters_follow_their_sign() {
+    let path = |names: &[&str]| Place::Member(names.iter().map(|name| (*name).to_owned()).collect());
+    is("SELECT p.place.ci| FROM payments p", path(&["p", "place"]), "ci");
+    is("SELECT predict('fraud', amount).la|", Place::FieldOf("predict".to_owned()), "la");
+    is("SELECT (a + b).|", Place::Nothing, "");
+    is("INSERT INTO payments (id, am|", path(&["payments"]), "am");
+    is("INSERT INTO payments SELECT am|", Place::Operand, "am");
+    is("SELECT a FROM t WHERE a > $li|", Place::Parameter, "li");
+    is("\\unset li|", Place::Parameter, "li");
 }
