@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
@@ -19,6 +19,8 @@ pub struct JobMetrics {
     /// What had been counted when the last commit that was made began.
     committed: Mutex<Rows>,
     bad: Mutex<BTreeMap<&'static str, u64>>,
+    /// The first record at fault, and why.
+    first_bad: OnceLock<String>,
     dead_letters: AtomicU64,
     /// `None` only if the histogram's constant bounds were refused.
     epoch_us: Mutex<Option<Histogram<u64>>>,
@@ -36,6 +38,7 @@ impl Default for JobMetrics {
             committing: Mutex::default(),
             committed: Mutex::default(),
             bad: Mutex::default(),
+            first_bad: OnceLock::new(),
             dead_letters: AtomicU64::new(0),
             // Microseconds from 1 to a minute, to two digits; longer ones count as a minute.
             epoch_us: Mutex::new(Histogram::new_with_bounds(1, 60_000_000, 2).ok()),
@@ -106,6 +109,15 @@ impl JobMetrics {
     /// Counts records at fault.
     pub fn bad(&self, reason: &'static str, count: u64) {
         *lock(&self.bad).entry(reason).or_default() += count;
+    }
+    /// Notes a record at fault and why, if it is the first.
+    pub fn first_bad(&self, what: &str) {
+        self.first_bad.get_or_init(|| what.to_owned());
+    }
+    /// The first record at fault, and why.
+    #[must_use]
+    pub fn get_first_bad(&self) -> Option<&str> {
+        self.first_bad.get().map(String::as_str)
     }
     /// Counts records written as dead letters.
     pub fn dead_letters(&self, written: u64) {

@@ -65,6 +65,10 @@ pub(crate) async fn sql(cx: &Context, args: &SqlArgs) -> Result<()> {
         let error = Error::usage(format!("\"{name}\" is the name of a file, not a statement"));
         return Err(error.hint(format!("To run its statements: vatic run {name}")));
     }
+    if name == "-" {
+        let error = Error::usage("\"-\" is not a statement");
+        return Err(error.hint("To execute what comes from a pipe or a file: vatic < FILE, without sql."));
+    }
     let params = params_of(&args.params)?;
     check_used(cx, &params, std::iter::once((args.statements.as_str(), None))).await?;
     execute(cx, &args.statements, None, args.format, params).await

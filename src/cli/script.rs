@@ -155,6 +155,10 @@ pub(crate) fn placed(error: Error, statement: &Position) -> Error {
 
 /// Reads a text file that was named on the command line.
 pub(crate) async fn read_text(path: &Path) -> Result<String> {
+    if path.as_os_str() == "-" && !path.exists() {
+        let error = Error::user("there is no file \"-\"");
+        return Err(error.hint("To run what comes from a pipe: vatic run /dev/stdin, or vatic < FILE."));
+    }
     String::from_utf8(read_file(path).await?).map_err(|e| {
         let error = Error::user(format!("file \"{}\" is not UTF-8 text", path.display()));
         error.hint(format!("Look at byte {}.", e.utf8_error().valid_up_to()))

@@ -15,10 +15,7 @@ use crate::error::{Error, nearest};
 /// Prints what clap answers to a command line that is no command, or that asks for help; gives the exit code.
 pub(super) fn answer(answer: &clap::Error) -> ExitCode {
     match answer.kind() {
-        ErrorKind::DisplayHelp
-        | ErrorKind::DisplayVersion
-        | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
-        | ErrorKind::MissingSubcommand => {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
             // A closed pipe behind `vatic --help | head` is nobody's trouble.
             let _ = answer.print();
         }
@@ -103,11 +100,26 @@ fn told(error: &clap::Error) -> Error {
             let near = near.map(|near| format!("Did you mean \"{near}\"? ")).unwrap_or_default();
             told.hint(format!("{near}It is one of: {}.", valid.join(", ")))
         }
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand | ErrorKind::MissingSubcommand => {
+            // What is printed is the help, which names itself.
+            let help = error.to_string();
+            let usage = help.lines().find_map(|line| line.strip_prefix("Usage: ")).unwrap_or_default();
+            let command = self::command(usage);
+            let listed = help.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|line| !line.is_empty());
+            let names = listed.filter_map(|line| line.strip_prefix("  ")?.split(' ').next()).filter(|name| !name.is_empty());
+            let names: Vec<&str> = names.filter(|name| *name != "help").collect();
+            Error::usage(format!("{command} needs a command"))
+                .hint(format!("Write one behind it: {}. {command} --help tells of each.", names.join(", ")))
+        }
         ErrorKind::MissingRequiredArgument => {
             let missing = all(ContextKind::InvalidArg);
             let names: Vec<&str> = missing.iter().map(|arg| arg.trim_end_matches("...").trim_matches(['<', '>'])).collect();
-            Error::usage(format!("{command} needs {}", names.join(" and ")))
-                .hint(format!("Write {}.", usage.trim_end_matches('.')))
+            let told = Error::usage(format!("{command} needs {}", names.join(" and ")));
+            if command == "vatic sql" {
+                return told
+                    .hint("Write vatic sql \"SELECT ...\"; what comes from a pipe or a file is executed by vatic < FILE.");
+            }
+            told.hint(format!("Write {}.", usage.trim_end_matches('.')))
         }
         _ => {
             let text = error.to_string();
@@ -197,6 +209,16 @@ mod tests {
                 "vatic sql --format jsno x",
                 "option \"--format\" cannot be \"jsno\"",
                 "Did you mean \"json\"? It is one of: table, csv, json.",
+            ),
+            (
+                "vatic topic",
+                "vatic topic needs a command",
+                "Write one behind it: list, create, describe, delete. vatic topic --help tells of each.",
+            ),
+            (
+                "vatic sql",
+                "vatic sql needs STATEMENTS",
+                "Write vatic sql \"SELECT ...\"; what comes from a pipe or a file is executed by vatic < FILE.",
             ),
             ("vatic publish fraud", "vatic publish needs FILE", "Write vatic publish <NAME> <FILE>."),
             (

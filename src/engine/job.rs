@@ -287,9 +287,9 @@ impl Observer for Reporter {
 
     fn changed_query(&self) {
         if let Some(job) = &self.job {
-            self.notices.warning(format!(
-                "job \"{job}\" was another query when it last ran; it goes on from where that one stopped"
-            ));
+            let text = format!("job \"{job}\" was another query when it last ran; it goes on from where that one stopped");
+            let hint = format!("To begin anew instead, stop it and execute RESET JOB \"{job}\"; outputs stay.");
+            self.notices.warn(text, Some(hint));
         }
     }
 

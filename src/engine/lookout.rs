@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use tokio::sync::broadcast::error::RecvError;
 
+use crate::format::Reason;
 use crate::metrics::JobMetrics;
 
 use super::blueprint::Blueprint;
@@ -105,15 +106,37 @@ async fn count_faults(blueprint: &Blueprint) -> Infallible {
     }
 }
 
+const PRODUCER: &str = "correct their producer or the table";
+
+/// Whose work it is that records are at fault for these `reasons`: often not their producer's.
+fn to_correct(reasons: &[&str]) -> &'static str {
+    let only = |reason: Reason| matches!(reasons, [one] if *one == reason.as_str());
+    if only(Reason::Udf) {
+        "correct the function"
+    } else if only(Reason::Expression) {
+        "guard the expression: TRY_CAST, nullif(divisor, 0)"
+    } else if only(Reason::Score) {
+        "compare the features with what the model takes: vatic inspect FILE"
+    } else if only(Reason::TooLarge) {
+        "write fewer columns, or raise the topic's max.message.bytes"
+    } else {
+        PRODUCER
+    }
+}
+
 /// Says how many records of a job were at fault, if that is more than one in a hundred; whether it was said.
 pub(super) fn tell_of_faults(blueprint: &Blueprint) -> bool {
     let counts = blueprint.metrics.counts();
     let Some(part) = super::query::too_many(counts.bad.values().sum(), counts.rows_in) else { return false };
     let kinds: Vec<String> = counts.bad.iter().map(|(reason, count)| format!("{reason} {count}")).collect();
-    let text = format!("job \"{}\": {part} were at fault ({})", blueprint.name, kinds.join(", "));
+    let first = blueprint.metrics.get_first_bad().map(|first| format!("; the first: {first}")).unwrap_or_default();
+    let text = format!("job \"{}\": {part} were at fault ({}){first}", blueprint.name, kinds.join(", "));
+    let reasons: Vec<&str> = counts.bad.keys().copied().collect();
+    let correct = to_correct(&reasons);
     let hint = match blueprint.policy.dead_letters {
-        Some(_) => format!("Look at them, vatic consume {DEAD_LETTERS} --json, and correct their producer or the table."),
-        None => "Compare the table's columns with the records, and correct their producer or the table.".to_owned(),
+        Some(_) => format!("Look at them, vatic consume {DEAD_LETTERS} --json, and {correct}."),
+        None if correct == PRODUCER => format!("Compare the table's columns with the records, and {correct}."),
+        None => format!("Find out what is special about them, and {correct}."),
     };
     blueprint.notices.warn(text, Some(hint));
     true
@@ -131,5 +154,18 @@ async fn follow_growth(blueprint: &Blueprint) -> Infallible {
             let job = &blueprint.name;
             blueprint.notices.info(format!("job \"{job}\" writes to {count} partitions of topic \"{topic}\" from now on"));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_to_correct_faults_is_told_by_their_reasons() {
+        assert_eq!(to_correct(&["udf"]), "correct the function");
+        assert_eq!(to_correct(&["decode"]), PRODUCER);
+        // Of several reasons nobody knows which matters.
+        assert_eq!(to_correct(&["decode", "udf"]), PRODUCER);
     }
 }

@@ -6,7 +6,9 @@
 //!
 //! Whoever serves people (command line, shell, network) holds an [`Engine`] and one [`Session`] per conversation.
 
+mod absent;
 mod blueprint;
+mod casts;
 mod copy;
 mod explain;
 mod functions;
@@ -25,6 +27,7 @@ mod run;
 mod session;
 mod show;
 mod tables;
+mod unmatched;
 
 use std::collections::BTreeMap;
 use std::path::Path;

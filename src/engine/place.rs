@@ -10,7 +10,8 @@ use datafusion::functions_aggregate::all_default_aggregate_functions;
 use sqlparser::tokenizer::{Token, TokenWithSpan};
 
 use crate::error::{Error, ErrorKind, Position};
-use crate::sql::Source;
+use crate::sql::types::sql_type;
+use crate::sql::{MetadataColumn, Source};
 
 /// What a running query refuses, by the begin of the text, and the words that ask for it.
 const REFUSED: &[(&str, &[&str])] = &[
@@ -154,11 +155,64 @@ fn word(token: &Token) -> Option<&str> {
     }
 }
 
+/// Whether the word at `at` stands where a value is compared or listed.
+fn is_value(tokens: &[TokenWithSpan], at: usize) -> bool {
+    let token = |at: usize| tokens.get(at).map(|t| &t.token);
+    let compares = |t: Option<&Token>| {
+        matches!(t, Some(Token::Eq | Token::DoubleEq | Token::Neq | Token::Lt | Token::LtEq | Token::Gt | Token::GtEq))
+    };
+    let is = |t: Option<&Token>, words: &[&str]| {
+        t.and_then(word).is_some_and(|w| words.iter().any(|wanted| w.eq_ignore_ascii_case(wanted)))
+    };
+    let before = at.checked_sub(1).and_then(token);
+    if compares(before) || is(before, &["LIKE", "ILIKE"]) {
+        return true;
+    }
+    // On the left, too, unless a number is on the right: then a column was meant.
+    if compares(token(at + 1)) {
+        return !matches!(token(at + 2), Some(Token::Number(..) | Token::Minus));
+    }
+    // A list: `IN ("a", "b")`, `VALUES (1, "a")`.
+    let item = |t: &Token| matches!(t, Token::Comma | Token::Word(_) | Token::Number(..) | Token::SingleQuotedString(_));
+    let open = tokens[..at].iter().rposition(|t| !item(&t.token));
+    open.is_some_and(|open| {
+        let of = open.checked_sub(1).and_then(token);
+        // Of VALUES also those behind its first row: `VALUES (1, "a"), (2, "b")`.
+        let rows = || matches!(of, Some(Token::Comma)) && tokens[..open].iter().any(|t| is(Some(&t.token), &["VALUES"]));
+        token(open) == Some(&Token::LParen) && (is(of, &["IN", "VALUES"]) || rows())
+    })
+}
+
+/// What of a record other databases call by `name`: `_offset`, `ROWTIME`.
+fn metadata(name: &str) -> Option<MetadataColumn> {
+    let bare = name.trim_start_matches('_').to_ascii_lowercase();
+    let bare = match bare.strip_prefix("kafka_").unwrap_or(&bare) {
+        "rowtime" | "event_time" | "ts" | "time" if name.starts_with('_') || name.eq_ignore_ascii_case("rowtime") => {
+            "timestamp"
+        }
+        "rowpartition" => "partition",
+        "rowoffset" => "offset",
+        "header" => "headers",
+        bare => bare,
+    };
+    MetadataColumn::ALL.into_iter().find(|column| column.name() == bare)
+}
+
+fn is_file(name: &str) -> bool {
+    const ENDINGS: &[&str] = &[".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".parquet"];
+    let name = name.to_ascii_lowercase();
+    ENDINGS.iter().any(|ending| name.ends_with(ending)) || name.contains('/')
+}
+
+fn read_file(path: &str) -> String {
+    format!("A file becomes a table: CREATE TABLE f WITH (connector = 'file', path = '{path}'); then read it FROM f.")
+}
+
 /// A better hint than the error's own, from the words around the place.
 fn meant(error: &Error, tokens: &[TokenWithSpan], at: usize) -> Option<String> {
     let message = error.message();
     let own = error.get_hint().unwrap_or_default();
-    let near = own.starts_with("Did you mean");
+    let near = own.strip_prefix("Did you mean \"").and_then(|rest| rest.split('"').next());
     let token = |at: Option<usize>| at.and_then(|at| tokens.get(at)).map(|t| &t.token);
     let before = token(at.checked_sub(1));
     if let Some(name) = message.strip_prefix("no column \"").and_then(|rest| rest.strip_suffix('"')) {
@@ -175,7 +229,13 @@ fn meant(error: &Error, tokens: &[TokenWithSpan], at: usize) -> Option<String> {
             Some(Token::Word(w)) => matches!(w.value.to_ascii_uppercase().as_str(), "LIKE" | "ILIKE"),
             _ => false,
         };
-        if !near && (here.quote_style.is_some() || compared) {
+        // One letter is a slip; more is another name.
+        let slip = near.is_some_and(|near| strsim::damerau_levenshtein(&near.to_lowercase(), &name.to_lowercase()) <= 1);
+        if here.quote_style == Some('"') && !slip && is_value(tokens, at) {
+            let known = if near.is_some() { "" } else { own };
+            return Some(format!("A text stands in single quotes: '{name}'. {known}").trim_end().to_owned());
+        }
+        if near.is_none() && (here.quote_style.is_some() || compared) {
             return Some(format!("If it is a text, put it in single quotes: '{name}'. {own}").trim_end().to_owned());
         }
         let aliased = tokens.windows(2).any(|pair| {
@@ -186,15 +246,33 @@ fn meant(error: &Error, tokens: &[TokenWithSpan], at: usize) -> Option<String> {
             let w = word(&t.token)?.to_ascii_uppercase();
             matches!(w.as_str(), "WHERE" | "SELECT" | "GROUP" | "HAVING" | "ORDER" | "ON").then_some(w)
         });
-        if !near && aliased && in_where.as_deref() == Some("WHERE") {
+        if near.is_none() && aliased && in_where.as_deref() == Some("WHERE") {
             return Some(format!(
                 "WHERE comes before \"{name}\" is named: repeat its expression there. A score that is written twice runs once."
+            ));
+        }
+        if near.is_none()
+            && let Some(metadata) = metadata(name)
+        {
+            let kind = metadata.types().first().map(sql_type).unwrap_or_default();
+            let column = metadata.name();
+            return Some(format!(
+                "The {column} of a record is a column that is declared: CREATE TABLE t (..., \"{column}\" {kind} METADATA) WITH (...)."
             ));
         }
         if WITHOUT_ARGUMENTS.contains(&name.to_ascii_lowercase().as_str()) {
             return Some(format!("Write {name}() to call the function."));
         }
         return None;
+    }
+    let called = |kind: &str| message.strip_prefix(kind).and_then(|rest| rest.strip_suffix('"'));
+    if let Some(path) = called("no table \"").filter(|path| is_file(path) && !own.contains("topic('")) {
+        return Some(read_file(path));
+    }
+    if let (Some(function), Some(Token::SingleQuotedString(path))) = (called("no table function \""), token(Some(at + 2)))
+        && ["csv", "json", "parquet"].iter().any(|format| function.to_ascii_lowercase().contains(format))
+    {
+        return Some(read_file(path));
     }
     if let Some(table) = message.strip_prefix("no table \"").and_then(|rest| rest.strip_suffix("\" in FROM")) {
         let word_at = |at: usize| tokens.get(at).and_then(|t| word(&t.token));
@@ -293,7 +371,7 @@ mod tests {
             (
                 Error::user("no column \"a\"").hint(known),
                 "SELECT * FROM t WHERE card = \"a\"",
-                "If it is a text, put it in single quotes: 'a'. Known columns: id.",
+                "A text stands in single quotes: 'a'. Known columns: id.",
             ),
             (
                 Error::user("no column \"fraud\"").hint(known),
@@ -312,6 +390,42 @@ mod tests {
                 "FROM calls it \"p\": write p before the dot.",
             ),
             (Error::data("'x' is not a DATE"), "SELECT DATE 'x'", "Write it as '2026-11-21'."),
+            // Two letters more are not the column.
+            (
+                Error::user("no column \"card-1\"").hint("Did you mean \"card\"?"),
+                "SELECT * FROM t WHERE card IN ('b', \"card-1\")",
+                "A text stands in single quotes: 'card-1'.",
+            ),
+            (
+                Error::user("no column \"cart\"").hint("Did you mean \"card\"?"),
+                "SELECT * FROM t WHERE id = \"cart\"",
+                "Did you mean \"card\"?",
+            ),
+            (
+                Error::user("no column \"b\""),
+                "INSERT INTO t VALUES (1, 'a'), (2, \"b\")",
+                "A text stands in single quotes: 'b'.",
+            ),
+            (
+                Error::user("no column \"b\"").hint(known),
+                "SELECT \"b\" FROM t",
+                "If it is a text, put it in single quotes: 'b'. Known columns: id.",
+            ),
+            (
+                Error::user("no column \"_offset\"").hint(known),
+                "SELECT _offset FROM t",
+                "The offset of a record is a column that is declared: CREATE TABLE t (..., \"offset\" BIGINT METADATA) WITH (...).",
+            ),
+            (
+                Error::user("no table \"a.csv\"").hint("Declare it."),
+                "SELECT * FROM 'a.csv'",
+                "A file becomes a table: CREATE TABLE f WITH (connector = 'file', path = 'a.csv'); then read it FROM f.",
+            ),
+            (
+                Error::user("no table function \"read_csv\"").hint("Write topic('name') to read a topic that has no table."),
+                "SELECT * FROM read_csv('a.csv')",
+                "A file becomes a table: CREATE TABLE f WITH (connector = 'file', path = 'a.csv'); then read it FROM f.",
+            ),
             // A near name is the better guess.
             (Error::user("no column \"ID\"").hint("Did you mean \"id\"?"), "SELECT \"ID\" FROM t", "Did you mean \"id\"?"),
         ] {

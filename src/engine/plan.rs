@@ -23,6 +23,7 @@ use sqlparser::ast;
 use crate::error::{Error, Result};
 use crate::model::table::models_batch;
 use crate::model::{ModelRef, Registry, Resolution, Snapshot, UseGuard, View};
+use crate::sql::Column;
 use crate::sql::params::bind;
 use crate::sql::plan::allow::{check_logical, check_physical};
 use crate::sql::plan::check::checks_in;
@@ -30,7 +31,6 @@ use crate::sql::plan::{ModelsCalled, models_in, session_state};
 use crate::sql::settings::{Missing as MissingSetting, OnError as OnErrorSetting};
 use crate::sql::table::{Leaf, Leaves, Reading, StreamTable};
 use crate::sql::types::sql_type;
-use crate::sql::{Column, TableOptions};
 use crate::stream::epoch_context::{EpochCell, EpochContext};
 use crate::stream::operators::score::{Missing, Notices as ScoreNotices, OnError, ScoreConfig};
 use crate::stream::scan::{LeftOut, lock};
@@ -346,18 +346,18 @@ impl Session {
         left_out: &mut Vec<Arc<LeftOut>>,
         cores: usize,
     ) -> Result<Arc<dyn TableProvider>> {
-        let reading = match (mode, &table.options) {
-            (Mode::Answer, TableOptions::File(_)) => {
-                let (provider, scan) = table.file_table()?;
-                left_out.extend(scan);
-                return Ok(provider);
-            }
-            (Mode::Answer, _) => {
+        if mode == Mode::Answer
+            && let Some(parquet) = table.parquet_table()?
+        {
+            return Ok(parquet);
+        }
+        let reading = match mode {
+            Mode::Answer => {
                 let (reading, left) = table.bounded(self.engine().broker(), cores).await?;
                 left_out.push(left);
                 reading
             }
-            (Mode::Follow | Mode::Job, _) => Reading::Epochs(Arc::clone(leaves)),
+            Mode::Follow | Mode::Job => Reading::Epochs(Arc::clone(leaves)),
         };
         Ok(Arc::new(StreamTable::new(Arc::clone(&table.rows), reading)))
     }

@@ -121,13 +121,17 @@ impl Session {
     /// A plain SELECT.
     pub(super) async fn answer(&mut self, query: &ast::Query) -> Result<Rows> {
         let draft = self.draft(query, Mode::Answer).await?;
+        let compared = super::casts::compared(&draft.logical);
         let planned = self.finish(draft).await?;
         let schema = visible(&planned.physical.schema(), &planned.names);
         let context = planned.state.task_ctx();
         let parquet = parquet_scans(&planned.physical);
         let stream = execute_stream(planned.physical, context)?;
         let out = Arc::clone(&schema);
-        let rows = stream.map(move |batch: Result<RecordBatch, DataFusionError>| renamed(batch?, &out));
+        let rows = stream.map(move |batch: Result<RecordBatch, DataFusionError>| {
+            let batch = batch.map_err(|error| super::casts::explained(Error::from(error), &compared))?;
+            renamed(batch, &out)
+        });
         let scans = planned.left_out.clone();
         let end = LeftOutNotice { left_out: planned.left_out, notices: self.engine().notices().clone() };
         let rows = rows.chain(futures::stream::once(async move { end.tell() }).filter_map(|()| async { None }));
@@ -277,9 +281,8 @@ impl LeftOutNotice {
             let records = if count == 1 { "record" } else { "records" };
             let text = format!("left out {count} {records} that could not be read; the first: {first}");
             let hint = too_many(count, left.seen()).map(|part| {
-                format!(
-                    "{part} could not be read: compare the table's columns with the records, which \"vatic consume\" shows."
-                )
+                let shown = if first.starts_with("file ") { "" } else { ", which \"vatic consume\" shows" };
+                format!("{part} could not be read: compare the table's columns with the records{shown}.")
             });
             self.notices.warn(text, hint);
         }

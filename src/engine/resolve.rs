@@ -8,16 +8,18 @@ use arrow::datatypes::{Fields, Schema};
 use datafusion::logical_expr::LogicalPlan;
 use sqlparser::ast;
 
+use crate::config::Options;
 use crate::connector::Topic;
-use crate::error::{Error, Result, did_you_mean};
+use crate::error::{Error, Result};
 use crate::format::FORMATS;
 use crate::model::table::models_schema;
 use crate::sql::names::{Name, Scope, TableUse, resolve, tables_in, topic_table};
 use crate::sql::options::KafkaOptions;
 use crate::sql::{OutputNames, TableDefinition};
 
+use super::absent::unknown_table;
 use super::session::Session;
-use super::tables::{Table, sample};
+use super::tables::{SAMPLE, Table, sample};
 
 /// A query with everything it reads.
 pub struct Reads {
@@ -78,12 +80,17 @@ impl Session {
         let mut topics = Vec::new();
         self.infer_topics(query, &mut topics).await?;
         let names = Names { session: self, topics: &topics };
-        let mut found = Found { names: &names, tables: Vec::new(), views: Vec::new(), models: false };
+        let mut found = Found { names: &names, tables: Vec::new(), views: Vec::new(), models: false, unknown: None };
         let mut query = query.clone();
         let mut text = query.to_string();
         let resolved = resolve(&mut query, &names);
         for used in &resolved.tables {
-            found.add(used, &mut text)?;
+            if let Err(error) = found.add(used, &mut text) {
+                return Err(match found.unknown {
+                    Some(name) => error.hint(unknown_table(self.engine().broker(), &name).await),
+                    None => error,
+                });
+            }
         }
         let Found { tables, views, models, .. } = found;
         Ok(Reads { query, text, tables, views, models, names: resolved.names })
@@ -137,7 +144,7 @@ impl Session {
 
     /// A table over a topic that nobody declared, in the first format that reads its first records; and what to know of it.
     async fn infer(&self, topic: &str) -> Result<(Table, Vec<String>)> {
-        let values = sample(self.engine().broker(), topic).await?;
+        let values = sample(self.engine().broker(), topic, &Options::default(), SAMPLE).await?;
         if values.is_empty() {
             let error = Error::data(format!("topic \"{topic}\" is empty: its columns cannot be told from its records"));
             return Err(error.hint("Declare them: CREATE TABLE name (column TYPE, ...) WITH (topic = '...');"));
@@ -168,6 +175,8 @@ struct Found<'a> {
     tables: Vec<(String, Arc<Table>)>,
     views: Vec<(String, ast::Query)>,
     models: bool,
+    /// The name that ended the search, if no table's is near.
+    unknown: Option<String>,
 }
 
 impl Found<'_> {
@@ -187,11 +196,14 @@ impl Found<'_> {
             let error = Error::user(format!("no table \"{name}\""));
             let tables = session.tables.values().map(|t| t.definition.name.as_str());
             let known = tables.chain(session.views.values().map(|v| v.name.as_str()));
-            let hint = match crate::error::nearest(name, known.clone()) {
-                Some(_) => did_you_mean(name, "tables", known),
-                None => Some(format!("Declare it with CREATE TABLE; or read the topic as it is: FROM topic('{name}').")),
+            let error = match crate::error::nearest(name, known) {
+                Some(near) => error.hint(format!("Did you mean \"{near}\"?")),
+                None => {
+                    self.unknown = Some(name.clone());
+                    error
+                }
             };
-            return Err(hint.map_or(error.clone(), |hint| error.hint(hint)).spanned(used.span));
+            return Err(error.spanned(used.span));
         };
         let key = spelled.to_lowercase();
         if let Some(table) = session.tables.get(&key) {

@@ -66,6 +66,8 @@ pub struct Session {
     pub(super) params: Params,
     /// What was told of columns that were inferred: each note once.
     pub(super) told: std::sync::Mutex<std::collections::BTreeSet<String>>,
+    /// What is probably not meant in the present statement, found while it was executed.
+    pub(super) advice: Vec<Error>,
     /// Whether a condition of the present statement was folded to false.
     pub(super) never_true: bool,
 }
@@ -86,6 +88,7 @@ impl Session {
             hook: None,
             params: Params::default(),
             told: std::sync::Mutex::default(),
+            advice: Vec::new(),
             never_true: false,
         }
     }
@@ -142,6 +145,7 @@ impl Session {
     /// Whatever is wrong with it, with its place.
     pub async fn execute(&mut self, statement: &Parsed) -> Result<Outcome> {
         self.never_true = false;
+        self.advice.clear();
         let outcome = self.run(&statement.statement).await;
         let outcome = outcome.map_err(|error| super::place::placed(error, &statement.position))?;
         let mut advice = crate::sql::lint(statement);
@@ -150,6 +154,8 @@ impl Session {
             let never = never.hint("Check the values that it compares.");
             advice.push(super::place::placed(never, &statement.position));
         }
+        let found = std::mem::take(&mut self.advice).into_iter();
+        advice.extend(found.map(|found| super::place::placed(found, &statement.position)));
         advice.iter().for_each(|advice| self.engine.notices().advise(advice));
         Ok(outcome)
     }
@@ -340,10 +346,11 @@ impl Session {
                 return error.hint("Publish a model: vatic publish NAME FILE");
             }
             let error = Error::user(format!("no table \"{name}\""));
-            let names = self.tables.values().map(|t| t.definition.name.as_str()).chain(self.views.values().map(|v| v.name.as_str()));
+            let names =
+                self.tables.values().map(|t| t.definition.name.as_str()).chain(self.views.values().map(|v| v.name.as_str()));
             match did_you_mean(name, "tables", names) {
                 Some(hint) => error.hint(hint),
-                None => error.hint("Declare it: CREATE TABLE name (column TYPE, ...) WITH (...); or read a topic as it is: FROM topic('name')."),
+                None => error.hint(format!("Declare it: CREATE TABLE {name} (column TYPE, ...) WITH (topic = '...').")),
             }
         })
     }

@@ -18,7 +18,7 @@ use crate::sql::{Column, Show, TableDefinition, TableOptions};
 
 use super::query::Rows;
 use super::session::{Outcome, Session, done};
-use super::tables::{Table, sample};
+use super::tables::{SAMPLE, Table, sample};
 
 /// Rows of text.
 fn texts(names: &[&str], rows: Vec<Vec<Option<String>>>) -> Result<Rows> {
@@ -211,13 +211,17 @@ impl Session {
 
     /// `CREATE TABLE` without a query. Columns that are not given are found in the first records, and the DDL chosen is told.
     pub(super) async fn create_table(&mut self, mut definition: TableDefinition) -> Result<Outcome> {
-        if definition.columns.is_empty() {
+        let declared = !definition.columns.is_empty();
+        if !declared {
             let notes;
             (definition, notes) = self.infer_columns(definition).await?;
             self.engine().notices().info(super::resolve::found(&definition));
             notes.into_iter().for_each(|note| self.engine().notices().info(note));
         }
         let table = Table::new(definition, self.base()).await?;
+        if declared {
+            self.advice = super::unmatched::advice(self.engine().broker(), &table).await;
+        }
         let key = table.definition.name.to_lowercase();
         self.replace(&key, |session, key| drop(session.tables.insert(key, Arc::new(table))));
         Ok(done("CREATE TABLE"))
@@ -233,7 +237,7 @@ impl Session {
                 files.inferred().cloned().unwrap_or_else(|| Inferred::plain(Arc::clone(files.schema())))
             }
             TableOptions::Kafka(kafka) => {
-                let values = sample(self.engine().broker(), &kafka.topic).await?;
+                let values = sample(self.engine().broker(), &kafka.topic, &kafka.properties, SAMPLE).await?;
                 if values.is_empty() {
                     let error = Error::data(format!(
                         "topic \"{}\" is empty: its columns cannot be told from its records",

@@ -22,9 +22,6 @@ use crate::stream::scan::{LeftOut, OpenSource};
 use crate::stream::table::{BadRecords, ColumnSource, Metadata, TopicTable};
 use crate::stream::write::{Partitions, WriteSpec};
 
-/// A table over files, and how far it has been read where that is known.
-pub type FileTable = (Arc<dyn TableProvider>, Option<Arc<LeftOut>>);
-
 /// A table with its options read.
 #[derive(Debug, Clone)]
 pub struct Table {
@@ -90,24 +87,12 @@ impl Table {
         }
     }
 
-    /// A table over files as DataFusion reads it in a plain SELECT, and how far that is where they are lines.
+    /// A table over Parquet files as DataFusion reads it in a plain SELECT; `None` for all others.
     ///
     /// # Errors
-    /// `Internal` if it is none.
-    pub fn file_table(&self) -> Result<FileTable> {
-        match &self.rows.files {
-            Some(files) => {
-                let left_out = Arc::new(LeftOut::default());
-                let bytes = files.bytes().and_then(|bytes| i64::try_from(bytes).ok());
-                bytes.into_iter().for_each(|bytes| left_out.progress().set_ends(vec![bytes]));
-                let scan = Arc::clone(&left_out);
-                let seen = Seen::new(move |rows, bytes| {
-                    scan.progress().add(0, rows, 0, i64::try_from(bytes).unwrap_or(i64::MAX));
-                });
-                Ok((files.table(seen)?, bytes.map(|_| left_out)))
-            }
-            None => Err(Error::internal(format!("table \"{}\" has no files", self.definition.name))),
-        }
+    /// `Internal` if DataFusion refuses it.
+    pub fn parquet_table(&self) -> Result<Option<Arc<dyn TableProvider>>> {
+        self.rows.files.as_ref().map_or(Ok(None), |files| files.table())
     }
 
     /// Where a job or a follower begins without committed offsets.
@@ -148,7 +133,7 @@ impl Table {
     pub fn own_source(&self, start: i64) -> Result<Box<dyn Source>> {
         match (&self.options, &self.rows.files) {
             (TableOptions::Generator(_), _) => Generator::new(&self.definition.options, start),
-            (_, Some(files)) => files.records(start),
+            (_, Some(files)) => files.records(start, None),
             _ => Err(Error::internal(format!("table \"{}\" is a topic", self.definition.name))),
         }
     }
@@ -171,9 +156,24 @@ impl Table {
                 left_out.progress().set_ends(vec![i64::try_from(rows).unwrap_or(i64::MAX)]);
                 (self.open_own(), 1)
             }
-            TableOptions::File(_) => (self.open_own(), 1),
+            TableOptions::File(_) => (self.open_files(&left_out), 1),
         };
         Ok((Reading::Bounded { open, partitions, left_out: Arc::clone(&left_out) }, left_out))
+    }
+
+    /// Lines of files, whose bytes are how far the scan is.
+    fn open_files(&self, left_out: &Arc<LeftOut>) -> OpenSource {
+        let Some(files) = self.rows.files.clone() else { return self.open_own() };
+        let bytes = files.bytes().and_then(|bytes| i64::try_from(bytes).ok());
+        bytes.into_iter().for_each(|bytes| left_out.progress().set_ends(vec![bytes]));
+        let scan = Arc::clone(left_out);
+        let seen = Seen::new(move |rows, bytes| {
+            scan.progress().add(0, rows, 0, i64::try_from(bytes).unwrap_or(i64::MAX));
+        });
+        Arc::new(move |_| {
+            let (files, seen) = (files.clone(), seen.clone());
+            Box::pin(async move { files.records(0, Some(seen)) })
+        })
     }
 
     fn open_own(&self) -> OpenSource {
@@ -243,7 +243,10 @@ pub async fn existing(broker: &Arc<dyn Broker>, name: &str) -> Result<Topic> {
         return Ok(topic);
     }
     let topics = broker.topics().await?;
-    let near = did_you_mean(name, "topics", topics.iter().map(|t| t.name.as_str()));
+    let near = match topics.as_slice() {
+        [] => super::absent::nowhere(broker.address()),
+        topics => did_you_mean(name, "topics", topics.iter().map(|t| t.name.as_str())),
+    };
     let create = format!("Create it: vatic topic create {name}");
     Err(Error::user(format!("no topic \"{name}\" on {}", broker.address()))
         .hint(near.map_or_else(|| create.clone(), |near| format!("{near} {create}"))))
@@ -272,20 +275,21 @@ pub async fn writable(broker: &Arc<dyn Broker>, kafka: &KafkaOptions) -> Result<
 }
 
 /// How many of a topic's first records inference looks at.
-const SAMPLE: usize = 1_000;
+pub const SAMPLE: usize = 1_000;
 
-/// The values of the first records of a topic.
+/// The values of the first `count` records of a topic, about; `properties` are the reading client's.
 ///
 /// # Errors
 /// `User` if the topic is missing.
-pub async fn sample(broker: &Arc<dyn Broker>, topic: &str) -> Result<Vec<Vec<u8>>> {
+pub async fn sample(broker: &Arc<dyn Broker>, topic: &str, properties: &Options, count: usize) -> Result<Vec<Vec<u8>>> {
     let ends = broker.offsets(&existing(broker, topic).await?.name, OffsetAt::Latest).await?;
     let read = TopicSource { topic: topic.into(), start: Start::At(OffsetAt::Earliest), ends: Some(ends), partitions: None };
-    let spec = SourceSpec { topics: vec![read], group: None, budget: 4 << 20, properties: Options::default() };
+    let bytes = count << 12;
+    let spec = SourceSpec { topics: vec![read], group: None, budget: bytes, properties: properties.clone() };
     let mut source = broker.source(spec).await?;
     let mut values = Vec::new();
-    while values.len() < SAMPLE {
-        match source.next(Limit { rows: SAMPLE - values.len(), bytes: 4 << 20 }).await? {
+    while values.len() < count {
+        match source.next(Limit { rows: count - values.len(), bytes }).await? {
             Event::Cut(cut) => {
                 for chunk in cut.chunks {
                     if let Rows::Records(records) = chunk.rows {

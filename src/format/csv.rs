@@ -106,6 +106,16 @@ impl Dialect {
     }
 }
 
+/// The character, as `csv.delimiter` has it, that seems to divide a first line of one field.
+#[must_use]
+pub fn other_delimiter<S: AsRef<str>>(first: &[S]) -> Option<&'static str> {
+    let [only] = first else { return None };
+    [(';', ";"), ('\t', "\\t"), ('|', "|"), (',', ",")]
+        .into_iter()
+        .find(|(sign, _)| only.as_ref().contains(*sign))
+        .map(|(_, text)| text)
+}
+
 /// Whether a line break lies inside of a field, for those who cut a file into lines: `false` at the start of a record, then fed
 /// line by line.
 #[derive(Debug, Default)]
@@ -172,6 +182,11 @@ impl Format for Csv {
             return Err(error.hint("Declare the columns, or name another format: json or raw."));
         };
         let width = first.len();
+        let fields: Vec<&str> = first.iter().flatten().map(String::as_str).collect();
+        let notes = other_delimiter(&fields).map(|other| {
+            format!("the first line has one field, {:?}: if '{other}' divides it, set csv.delimiter = '{other}'", fields[0])
+        });
+        let notes = notes.into_iter().collect();
         let (names, first) = if dialect.header { (Some(first), None) } else { (None, Some(first)) };
         let name = |i: usize| match names.as_ref().and_then(|n| n.get(i)).and_then(Option::as_deref) {
             Some(name) => name.to_owned(),
@@ -189,7 +204,7 @@ impl Format for Csv {
             }
         }
         // A field is text anyway: nothing is mixed.
-        Ok(Inferred::plain(Arc::new(guessed_schema(&guesses))))
+        Ok(Inferred { notes, ..Inferred::plain(Arc::new(guessed_schema(&guesses))) })
     }
 }
 

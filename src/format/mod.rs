@@ -25,9 +25,9 @@ use arrow::record_batch::RecordBatch;
 use crate::config::{OptionSpec, Options};
 use crate::error::{Error, Result};
 
-pub use csv::{Csv, Dialect as CsvDialect, OpenQuote, twice};
+pub use csv::{Csv, Dialect as CsvDialect, OpenQuote, other_delimiter, twice};
 pub use infer::Inferred;
-pub use json::Json;
+pub use json::{Json, field_names};
 pub use raw::Raw;
 pub use records::{Records, RecordsBuilder};
 pub use types::type_name;

@@ -140,7 +140,15 @@ pub fn bind(model: &str, features: &[Feature], signature: &Signature) -> Result<
     };
     let inputs: Vec<Bound> = inputs.iter().zip(from).map(|(input, from)| Bound { input: input.clone(), from }).collect();
     for bound in &inputs {
-        bound.check(features).map_err(|(argument, difference)| about(Some(argument), difference))?;
+        bound.check(features).map_err(|(argument, difference)| {
+            let error = about(Some(argument), difference);
+            match (error, bound.cast_hint(features)) {
+                (ModelError::Features { model, difference, hint, argument }, Some(cast)) => {
+                    ModelError::Features { model, difference, hint: format!("{cast} {hint}"), argument }
+                }
+                (error, _) => error,
+            }
+        })?;
     }
     Ok(Binding { model: model.to_owned(), inputs })
 }
@@ -209,7 +217,25 @@ fn fits(given: &DataType, wanted: &DataType) -> bool {
     }
 }
 
+/// How a column of texts becomes the number that is wanted.
+fn number_of(column: &str, found: &DataType, wanted: &DataType) -> Option<String> {
+    let text = matches!(found, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View);
+    let to = if wanted.is_floating() { "DOUBLE" } else { "BIGINT" };
+    let plain = !column.is_empty() && column.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+    let column = if plain { column.to_owned() } else { format!("\"{}\"", column.replace('"', "\"\"")) };
+    (text && wanted.is_numeric()).then(|| format!("Write TRY_CAST({column} AS {to}) if its texts are numbers."))
+}
+
 impl Bound {
+    /// How a column of texts becomes the number that this input takes, if one was given.
+    fn cast_hint(&self, features: &[Feature]) -> Option<String> {
+        let From::Columns(sources) = &self.from else { return None };
+        sources.iter().find_map(|source| {
+            let Source::Argument(index) = source else { return None };
+            let feature = features.get(*index)?;
+            number_of(feature.name.as_deref()?, &feature.data_type, &self.input.data_type)
+        })
+    }
     /// Checks the types of what it is made of; says which argument does not fit, and why.
     fn check(&self, features: &[Feature]) -> Result<(), (usize, String)> {
         let (sources, list) = match &self.from {

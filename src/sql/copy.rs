@@ -39,6 +39,7 @@ pub const COPY_OPTIONS: &[OptionSpec] = &[
 const ENDINGS: &[(&str, Written)] = &[
     ("parquet", Written::Parquet),
     ("csv", Written::Csv),
+    ("tsv", Written::Csv),
     ("json", Written::Json),
     ("jsonl", Written::Json),
     ("ndjson", Written::Json),
@@ -75,6 +76,10 @@ pub fn read(path: &str, options: &Options) -> Result<WriteOptions> {
         }
     }
     let mut csv = Options::default();
+    if path.to_ascii_lowercase().ends_with(".tsv") && format == Written::Csv {
+        // As a table over the file expects it.
+        csv.set("csv.delimiter", "\\t");
+    }
     for name in ["header", "delimiter", "null"] {
         if let Some(value) = options.get(name) {
             csv.set(format!("csv.{name}"), value);

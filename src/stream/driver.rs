@@ -426,6 +426,7 @@ impl Driver {
         for (reason, count) in Reason::ALL.iter().zip(lane.bad).filter(|(_, count)| *count > 0) {
             self.metrics.bad(reason.as_str(), count);
         }
+        self.metrics.first_bad(first);
         self.metrics.dead_letters(lane.dead_letters);
         self.observer.bad_records(total, first);
     }

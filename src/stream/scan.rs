@@ -22,6 +22,7 @@ use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties};
 use futures::future::BoxFuture;
 
+use crate::connector::file::Files;
 use crate::connector::{Chunk, Event, Limit, Rows, Source};
 use crate::error::{Error, Result};
 use crate::format::BadRecord;
@@ -222,10 +223,14 @@ pub type OpenSource = Arc<dyn Fn(usize) -> BoxFuture<'static, Result<Box<dyn Sou
 pub struct LeftOut(Mutex<(u64, Option<String>)>, AtomicU64, Progress);
 
 impl LeftOut {
-    fn add(&self, count: usize, first: impl FnOnce() -> String) {
-        let mut inner = lock(&self.0);
-        inner.0 += count as u64;
-        inner.1.get_or_insert_with(first);
+    fn add(&self, count: usize) {
+        lock(&self.0).0 += count as u64;
+    }
+    fn knows_first(&self) -> bool {
+        lock(&self.0).1.is_some()
+    }
+    fn first(&self, trouble: String) {
+        lock(&self.0).1.get_or_insert(trouble);
     }
     /// How far the scan has read.
     #[must_use]
@@ -342,11 +347,14 @@ impl Bounded {
                             -1 => chunk.next_offset - i64::try_from(rows).unwrap_or(0),
                             offset => offset,
                         };
-                        self.left_out.progress().add(chunk.partition, rows, begin, chunk.next_offset);
+                        // Files tell themselves how far they are: in bytes.
+                        if self.reader.table().files.is_none() {
+                            self.left_out.progress().add(chunk.partition, rows, begin, chunk.next_offset);
+                        }
                         let read = self.reader.read(chunk.partition, &chunk.rows)?;
                         self.left_out.read(chunk.rows.len());
                         if let Some(first) = read.bad.first() {
-                            note_bad(self.reader.table(), &chunk, first, read.bad.len(), &self.left_out)?;
+                            note_bad(self.reader.table(), &chunk, first, read.bad.len(), &self.left_out).await?;
                         }
                         joined.push(read.batch)?;
                     }
@@ -360,13 +368,37 @@ impl Bounded {
 }
 
 /// Counts records that were left out, or makes them the query's error where the table says so.
-fn note_bad(table: &TopicTable, chunk: &Chunk, first: &BadRecord, count: usize, left_out: &LeftOut) -> Result<()> {
-    let offset = offset_of(&chunk.rows, first.index);
-    if table.bad_records == BadRecords::Fail {
-        return Err(bad_record_error(&table.topic, chunk.partition, offset, first.reason, &first.error));
+async fn note_bad(table: &TopicTable, chunk: &Chunk, first: &BadRecord, count: usize, left_out: &LeftOut) -> Result<()> {
+    let fails = table.bad_records == BadRecords::Fail;
+    if fails || !left_out.knows_first() {
+        let offset = offset_of(&chunk.rows, first.index);
+        let line = match &table.files {
+            Some(files) => line_of(files, offset).await,
+            None => None,
+        };
+        match line {
+            Some(line) if fails => {
+                let error = Error::data(format!("{line}: {}", first.error));
+                return Err(error.hint("Correct the line, or leave out bad_records = 'fail' in the table's WITH."));
+            }
+            None if fails => {
+                return Err(bad_record_error(&table.topic, chunk.partition, offset, first.reason, &first.error));
+            }
+            line => {
+                let at = line.unwrap_or_else(|| place(&table.topic, chunk.partition, offset));
+                left_out.first(format!("{at}: {}", first.error));
+            }
+        }
     }
-    left_out.add(count, || format!("{}: {}", place(&table.topic, chunk.partition, offset), first.error));
+    left_out.add(count);
     Ok(())
+}
+
+/// `file "a.csv", line 7`: people look a line up by its number, and rows are counted without headers and blank lines.
+async fn line_of(files: &Files, offset: i64) -> Option<String> {
+    let files = files.clone();
+    let place = tokio::task::spawn_blocking(move || files.place_of(offset)).await.ok()?.ok()??;
+    Some(format!("file \"{}\", line {}", place.0.display(), place.1))
 }
 
 /// The offset of a row; -1 where rows have none.

@@ -309,6 +309,9 @@ pub fn bad_record_error(topic: &str, partition: Partition, offset: i64, reason: 
     let error = Error::data(format!("{}: {error} ({})", place(topic, partition, offset), reason.as_str()));
     error.hint(match reason {
         Reason::Score => "SET score.on_error = 'dead_letter' keeps such records aside; 'null' gives them NULL.",
+        Reason::Udf => {
+            "Correct the function; SET udf.on_error = 'dead_letter' keeps such records aside, 'null' gives them NULL."
+        }
         Reason::TooLarge => "Raise the topic's max.message.bytes, write fewer columns, or set bad_records = 'dead_letter'.",
         _ => "Correct the record's producer, or set bad_records = 'dead_letter' to keep such records aside.",
     })

@@ -198,7 +198,8 @@ fn a_changed_query_goes_on_with_one_warning() {
     place.produce("src", &[r#"{"id":4}"#]);
     let changed = place.vatic(&["run", "--until-end", "copy.sql"]);
     assert_eq!(changed.code, 0);
-    let warning = "warning: job \"copy.dst\" was another query when it last ran; it goes on from where that one stopped";
+    let warning = "warning: job \"copy.dst\" was another query when it last ran; it goes on from where that one stopped\n\
+                   hint: To begin anew instead, stop it and execute RESET JOB \"copy.dst\"; outputs stay.\n";
     assert_eq!(changed.err.matches(warning).count(), 1, "{changed:#?}");
     assert_eq!(place.values("dst").last().unwrap(), r#"{"id":4,"twice":12}"#);
 }

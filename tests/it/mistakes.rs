@@ -38,6 +38,7 @@ const MISTAKES: &[(&str, i32, &[Mistake])] = &[
             ("A misspelt FROM", Sql("SELECT * FORM payments")),
             ("A misspelt WHERE", Sql("SELECT * FROM payments WERE id = 1")),
             ("A string that is not closed", Sql("SELECT * FROM payments WHERE card = 'a")),
+            ("A FROM without SELECT", Sql("FROM payments LIMIT 2")),
             ("A comma that is missing", Sql("SELECT id amount hour FROM payments")),
             ("A comma too many", Sql("SELECT id, FROM payments")),
             ("A parenthesis that is missing", Sql("SELECT * FROM payments WHERE (id = 1")),
@@ -69,17 +70,29 @@ const MISTAKES: &[(&str, i32, &[Mistake])] = &[
         &[
             ("A misspelt table", Sql("SELECT * FROM paymets")),
             ("A table that nobody declared", Sql("SELECT * FROM customers")),
+            ("A topic without a table", Sql("SELECT * FROM clicks")),
+            ("A misspelt topic without a table", Sql("SELECT * FROM click")),
+            ("A file without a table", Sql("SELECT * FROM 'data/customers.csv'")),
+            ("A function that reads files", Sql("SELECT * FROM read_csv('data/customers.csv')")),
             ("A table with a schema", Sql("SELECT * FROM public.payments")),
             ("A misspelt column", Sql("SELECT amonut FROM payments")),
             ("Another case, in quotes", Sql("SELECT \"Amount\" FROM payments")),
             ("A text in double quotes", Sql("SELECT id FROM payments WHERE card = \"visa\"")),
+            ("A text in double quotes, nearly a column's name", Sql("SELECT id FROM payments WHERE card IN (\"card-1\")")),
             ("A text without quotes", Sql("SELECT id FROM payments WHERE card = visa")),
+            ("An offset that is not declared", Sql("SELECT _offset, id FROM payments")),
             ("A column of the SELECT list in WHERE", Sql("SELECT id, amount * 2 AS twice FROM payments WHERE twice > 10")),
             ("A table's name where it has another", Sql("SELECT payments.id FROM payments p")),
             ("A column of two tables", Sql("SELECT id FROM payments, alerts")),
             ("A misspelt function", Sql("SELECT uppr(card) FROM payments")),
             ("A function of another database", Sql("SELECT IF(id = 1, 'a', 'b') FROM payments")),
             ("A number compared with a text", Sql("SELECT id FROM payments WHERE amount > 'ten'")),
+            (
+                "A text column compared with a number",
+                Sql(
+                    "CREATE TABLE clicks (page VARCHAR, seconds VARCHAR); SELECT page FROM clicks WHERE seconds BETWEEN 5 AND 60",
+                ),
+            ),
             ("A time that is none", Sql("SELECT id FROM payments WHERE ts > 'yesterday'")),
             ("A time minus a number", Sql("SELECT id FROM payments WHERE ts > now() - 5")),
             ("A text plus a number", Sql("SELECT card + 1 FROM payments")),
@@ -101,6 +114,7 @@ const MISTAKES: &[(&str, i32, &[Mistake])] = &[
             ("GROUP BY in EMIT CHANGES", Sql("SELECT card, count(*) FROM payments GROUP BY card EMIT CHANGES")),
             ("A column too few", Sql("INSERT INTO alerts SELECT id FROM payments")),
             ("A value of another type", Sql("INSERT INTO alerts VALUES (1, 'high')")),
+            ("A target that nobody declared", Sql("INSERT INTO scores VALUES (1, 0.5)")),
             ("A misspelt target", Sql("INSERT INTO alert VALUES (1, 0.5)")),
             ("A job that reads what it writes", Sql("INSERT INTO payments SELECT * FROM payments")),
             ("A table that is there already", Sql("CREATE TABLE payments (id INT)")),
@@ -179,14 +193,14 @@ const MISTAKES: &[(&str, i32, &[Mistake])] = &[
                 Sql("CREATE TABLE c (id INT, name VARCHAR) WITH (connector = 'file', path = 'data/headless.csv')"),
             ),
             (
-                "A field of another type",
-                Sql(
-                    "CREATE TABLE c (id INT, name BIGINT) WITH (connector = 'file', path = 'data/customers.csv'); SELECT * FROM c",
-                ),
+                "A CSV file with semicolons",
+                Sql("CREATE TABLE c (id INT, name VARCHAR) WITH (connector = 'file', path = 'data/semicolons.csv')"),
             ),
             (
-                "A line with a field too many",
-                Sql("CREATE TABLE c (id INT) WITH (connector = 'file', path = 'data/ragged.csv'); SELECT * FROM c"),
+                "A line that is no row, with bad_records = 'fail'",
+                Sql(
+                    "CREATE TABLE c (id INT, name BIGINT) WITH (connector = 'file', path = 'data/customers.csv', bad_records = 'fail'); SELECT * FROM c",
+                ),
             ),
             ("Two columns of one name", Sql("CREATE TABLE c WITH (connector = 'file', path = 'data/twice.csv')")),
             (
@@ -209,6 +223,7 @@ const MISTAKES: &[(&str, i32, &[Mistake])] = &[
                 Sql("CREATE TABLE t (id INT) WITH (topic = 'orders'); SELECT id FROM t"),
             ),
             ("The same on the command line", Words(&["consume", "paymnts"])),
+            ("A directory without topics", Words(&["--broker", "embedded:elsewhere", "consume", "payments"])),
             ("A topic that is there already", Words(&["topic", "create", "payments"])),
             ("A name that no topic can have", Words(&["topic", "create", "my payments"])),
             ("A property with another value", Words(&["--broker", "127.0.0.1:1", "-X", "linger.ms=abc", "topic", "list"])),
@@ -224,6 +239,9 @@ const MISTAKES: &[(&str, i32, &[Mistake])] = &[
             ("A misspelt command", Words(&["sqll", "SELECT 1"])),
             ("A statement without sql", Words(&["SELECT 1"])),
             ("A file without run", Words(&["alerts.sql"])),
+            ("A pipe behind sql", Words(&["sql", "-"])),
+            ("Nothing behind sql", Words(&["sql"])),
+            ("Nothing behind topic", Words(&["topic"])),
             ("A file behind sql", Words(&["sql", "alerts.sql"])),
             ("A statement without quotes", Words(&["sql", "SELECT", "1"])),
             ("A misspelt option", Words(&["sql", "--fromat", "json", "SELECT 1"])),
@@ -239,6 +257,7 @@ const MISTAKES: &[(&str, i32, &[Mistake])] = &[
         1,
         &[
             ("A file that is not there", Words(&["run", "alert.sql"])),
+            ("A pipe behind run", Words(&["run", "-"])),
             ("A statement behind run", Words(&["run", "SELECT 1"])),
             ("A mistake in a file", Words(&["run", "alerts.sql"])),
         ],
@@ -247,6 +266,11 @@ const MISTAKES: &[(&str, i32, &[Mistake])] = &[
 
 /// What is legal and probably not meant, and is told all the same. All but the last are silent with `--quiet`.
 const WARNINGS: &[Mistake] = &[
+    (
+        "Columns that no record has",
+        Sql("CREATE TABLE p (idd BIGINT, card VARCHAR, amout DOUBLE, coupon VARCHAR) WITH (topic = 'payments')"),
+    ),
+    ("Columns of another topic", Sql("CREATE TABLE p (name VARCHAR, address VARCHAR) WITH (topic = 'payments')")),
     ("A comparison with NULL", Sql("SELECT id FROM payments WHERE card = NULL")),
     ("A filter that is never true", Sql("SELECT id FROM payments WHERE hour > 3 AND 1 = 2")),
     ("A BETWEEN the wrong way round", Sql("SELECT id FROM payments WHERE amount BETWEEN 10 AND 5")),
@@ -258,6 +282,10 @@ const WARNINGS: &[Mistake] = &[
 const HAPPENED: &[Mistake] = &[
     ("A model that nobody published", Sql("SELECT score('fruad', amount) FROM payments EMIT CHANGES LIMIT 0")),
     (
+        "Lines that are no rows",
+        Sql("CREATE TABLE c (id INT) WITH (connector = 'file', path = 'data/ragged.csv'); SELECT id FROM c WHERE id > 5"),
+    ),
+    (
         "Partitions that a topic does not have",
         Sql("CREATE TABLE a (id BIGINT) WITH (topic = 'alerts', topic.partitions = 5); INSERT INTO a VALUES (1)"),
     ),
@@ -265,7 +293,7 @@ const HAPPENED: &[Mistake] = &[
     ("More than one bad record in a hundred", Sql("SELECT id FROM events WHERE id > 5")),
 ];
 
-/// A broker with three payments, an event that is none, an empty topic and a model; and some files.
+/// A broker with three payments, an event that is none, clicks, an empty topic and a model; and some files.
 fn place() -> Place {
     let place = Place::new();
     place.produce(
@@ -277,6 +305,7 @@ fn place() -> Place {
         ],
     );
     place.produce("events", &[r#"{"id": 1, "kind": "login"}"#, "login", r#"{"id": 2}"#]);
+    place.produce("clicks", &[r#"{"page": "/", "seconds": "52.1"}"#, r#"{"page": "/a", "seconds": "n/a"}"#]);
     place.ok(&["topic", "create", "alerts"]);
     place.ok(&["publish", "fraud", &crate::harness::model("fraud_v1.onnx")]);
     place.file("fraud.onnx", std::fs::read(crate::harness::model("fraud_v1.onnx")).unwrap());
@@ -286,6 +315,7 @@ fn place() -> Place {
     place.file("alerts.sql", "CREATE TABLE payments (id BIGINT);\n\nSELECT id,\n       amuont\nFROM payments;\n");
     place.file("data/customers.csv", "id,name\n1,Ada\n2,Bob\n");
     place.file("data/headless.csv", "1,Ada\n2,Bob\n");
+    place.file("data/semicolons.csv", "id;name\n1;Ada\n2;Bob\n");
     place.file("data/ragged.csv", "id,name\n1,Ada\n2,Bob,Berlin\n");
     place.file("data/twice.csv", "id,name,id\n1,Ada,2\n");
     place.file("data/misnamed.json", "amount,hour\n2.5,3\n");
@@ -452,12 +482,40 @@ fn a_job_with_many_bad_records_says_so_at_its_end() {
     );
     let ended = place.vatic(&["run", "--until-end", "copy.sql"]);
     assert_eq!(ended.code, 0, "{ended:#?}");
-    let told = "warning: job \"copy.kept\": 1 of 3 records (33.3 %) were at fault (decode 1)\n\
+    let told = "warning: job \"copy.kept\": 1 of 3 records (33.3 %) were at fault (decode 1); \
+                the first: topic \"events\" partition 0 offset 1: not JSON: expected a value at byte 0, found 'l'\n\
                 hint: Look at them, vatic consume vatic-dead-letters --json, and correct their producer or the table.\n";
+    assert!(ended.err.contains(told), "{ended:#?}");
+    // Where the query's own expression fails, producers have nothing to correct.
+    place.file(
+        "whole.sql",
+        "CREATE TABLE clicks (page VARCHAR, seconds VARCHAR) WITH (topic = 'clicks');
+         CREATE TABLE whole WITH (topic = 'whole') AS SELECT page, CAST(seconds AS DOUBLE) AS seconds FROM clicks;",
+    );
+    let ended = place.vatic(&["run", "--until-end", "whole.sql"]);
+    let told = "warning: job \"whole.whole\": 1 of 2 records (50 %) were at fault (expression 1); the first: topic \"clicks\" \
+                partition 0 offset 1: 'n/a' is not a DOUBLE\n\
+                hint: Look at them, vatic consume vatic-dead-letters --json, and guard the expression: TRY_CAST, nullif(divisor, 0).\n";
     assert!(ended.err.contains(told), "{ended:#?}");
     // One in a thousand is nothing to speak of.
     place.produce("many", &[vec!["{\"id\": 1}"; 1_000], vec!["nonsense"]].concat());
     place.file("many.sql", "CREATE TABLE many (id BIGINT); CREATE TABLE all_of_them AS SELECT id FROM many;");
     let ended = place.vatic(&["run", "--until-end", "many.sql"]);
     assert_eq!((ended.code, ended.err.contains("at fault")), (0, false), "{ended:#?}");
+}
+
+#[test]
+fn an_empty_broker_says_where_topics_live() {
+    let place = Place::new();
+    let here = "There are no topics here: they live in .vatic of the directory that vatic was started in.";
+    for command in
+        [&["consume", "payments"][..], &["sql", "SELECT * FROM topic('payments')"], &["sql", "SELECT * FROM payments"]]
+    {
+        let ended = place.vatic(command);
+        assert!(ended.code == 1 && ended.err.contains(here), "{command:?} {ended:#?}");
+    }
+    // Nothing is said of it where there are some.
+    place.ok(&["topic", "create", "orders"]);
+    let ended = place.vatic(&["consume", "payments"]);
+    assert!(ended.err.contains("hint: Known topics: orders. Create it: "), "{ended:#?}");
 }

@@ -45,7 +45,9 @@ impl Vatic {
         let dir = tempfile::tempdir().unwrap();
         let heard: Arc<Mutex<Vec<String>>> = Arc::default();
         let ear = Arc::clone(&heard);
-        let notices = Notices::new(move |notice| ear.lock().unwrap().push(notice.text.replace('\n', " ")));
+        let home = dir.path().display().to_string();
+        let notices =
+            Notices::new(move |notice| ear.lock().unwrap().push(notice.text.replace('\n', " ").replace(&home, "DIR")));
         let files = dir.path().join("files");
         std::fs::create_dir(&files).unwrap();
         let broker = format!("embedded:{}", dir.path().join("broker").display());

@@ -33,7 +33,7 @@ pub(super) fn files<'a>(path: &str, format: Option<&'a str>) -> Result<(&'a str,
     }
 }
 
-fn has_extension(path: &Path, extensions: &[&str]) -> bool {
+pub(super) fn has_extension(path: &Path, extensions: &[&str]) -> bool {
     path.extension().and_then(|e| e.to_str()).is_some_and(|e| extensions.iter().any(|known| known.eq_ignore_ascii_case(e)))
 }
 

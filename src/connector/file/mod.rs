@@ -6,7 +6,7 @@
 
 mod find;
 mod read;
-mod scan;
+mod seen;
 #[cfg(test)]
 mod tests;
 mod write;
@@ -18,7 +18,6 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use async_trait::async_trait;
 use datafusion::catalog::TableProvider;
-use datafusion::catalog::streaming::StreamingTable;
 use datafusion::datasource::file_format::parquet::ParquetFormat;
 use datafusion::datasource::listing::{ListingOptions, ListingTable, ListingTableConfig, ListingTableUrl};
 use tokio::sync::mpsc;
@@ -26,10 +25,10 @@ use tokio::sync::mpsc;
 use super::{Assignment, Chunk, Connector, Cut, Event, Limit, Source};
 use crate::config::{OptionSpec, Options};
 use crate::error::{Error, Result, did_you_mean};
-use crate::format::{CsvDialect, Format, Inferred, format, twice, type_name};
+use crate::format::{CsvDialect, Format, Inferred, field_names, format, other_delimiter, twice, type_name};
 pub use read::Lines;
 use read::{Item, Reader, Shape, sample};
-pub use scan::Seen;
+pub use seen::Seen;
 pub use write::{Compression, FileWriter, WriteOptions, Written};
 
 /// `connector = 'file'`.
@@ -77,6 +76,8 @@ pub struct Files {
     options: Options,
     /// What the lines suggested, if the columns were not declared.
     inferred: Option<Inferred>,
+    /// The fields of the first lines, if the columns were declared and lines are JSON.
+    json_fields: Option<Arc<[String]>>,
 }
 
 #[derive(Debug, Clone)]
@@ -114,7 +115,8 @@ impl Files {
                 Some(declared) => matched(&found, &declared, &paths[0])?,
                 None => found,
             };
-            return Ok(Self { paths: paths.into(), kind: Kind::Parquet, schema, options, inferred: None });
+            let kind = Kind::Parquet;
+            return Ok(Self { paths: paths.into(), kind, schema, options, inferred: None, json_fields: None });
         }
         if name == "raw" {
             return Err(Error::user("files cannot have format 'raw'").hint("Use json, csv or parquet."));
@@ -122,6 +124,9 @@ impl Files {
         let format = format(name)?;
         let mut shape = Shape { csv: None, header: None };
         if name == "csv" {
+            if options.get("csv.delimiter").is_none() && find::has_extension(&paths[0], &["tsv"]) {
+                options.set("csv.delimiter", "\\t");
+            }
             let dialect = CsvDialect::new(&options, true)?;
             options.set("csv.header", if dialect.header { "true" } else { "false" });
             shape.csv = Some(dialect);
@@ -133,6 +138,8 @@ impl Files {
             let names = names.into_iter().enumerate().map(|(i, n)| n.unwrap_or_else(|| format!("column{}", i + 1)));
             shape.header = Some(names.collect());
         }
+        let declared_json = format.name() == "json" && declared.is_some();
+        let json_fields = declared_json.then(|| field_names(lines.iter().map(Vec::as_slice)).into());
         let mut inferred = None;
         let (line, schema) = match (declared, &shape.header) {
             (None, _) => {
@@ -157,6 +164,11 @@ impl Files {
                 });
                 let line = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
                 let columns = matched(&line, &declared, &paths[0]).map_err(|error| {
+                    if let Some(other) = other_delimiter(names) {
+                        let first = names.join(", ");
+                        let hint = format!("The first line has one field, {first:?}: set csv.delimiter = '{other}'.");
+                        return error.hint(hint);
+                    }
                     let none = !names.iter().any(|name| declared.field_with_name(name).is_ok());
                     let near = error.get_hint().is_some_and(|hint| hint.starts_with("Did you mean"));
                     if near || !none {
@@ -176,7 +188,7 @@ impl Files {
         // The reader takes the header lines out, so the decoder never meets one.
         options.set("csv.header", "false");
         let kind = Kind::Lines { format, shape, line, projection };
-        let files = Self { paths: paths.into(), kind, schema, options, inferred };
+        let files = Self { paths: paths.into(), kind, schema, options, inferred, json_fields };
         // What the decoder refuses is told now, not at the first row.
         files.reader(0, false)?;
         Ok(files)
@@ -194,22 +206,40 @@ impl Files {
         self.inferred.as_ref()
     }
 
+    /// The names of the fields of the first lines, if the columns were declared and lines are JSON.
+    #[must_use]
+    pub fn json_fields(&self) -> Option<&[String]> {
+        self.json_fields.as_deref()
+    }
+
+    /// The file of the row at `offset`, and the number of its line there, counted from 1; `None` for Parquet, and for a row that
+    /// is not there any more. Reads up to that row: for the few that people are told of.
+    ///
+    /// # Errors
+    /// `External` if a file cannot be read.
+    pub fn place_of(&self, offset: i64) -> Result<Option<(PathBuf, u64)>> {
+        match &self.kind {
+            Kind::Parquet => Ok(None),
+            Kind::Lines { shape, .. } => read::place_of(&self.paths, shape, offset),
+        }
+    }
+
     /// The rows from offset `start` on, as batches of [`Files::schema`]; then it is finished. A line that is no row ends the
     /// source with an error that names it, or is left out if `bad_records` is `skip`.
     ///
     /// # Errors
     /// `User` if the format cannot carry a type.
     pub fn source(&self, start: i64) -> Result<Box<dyn Source>> {
-        Ok(Box::new(FileSource::new(self.reader(start, false)?.spawn()?, start)))
+        Ok(Box::new(FileSource::new(self.reader(start, false)?.spawn()?, start, None)))
     }
 
     /// The lines from offset `start` on as records (without key, stamped with the present), for who decodes them
-    /// ([`Files::decoder`]) and can do more with a bad one. Parquet has no lines: it gives batches.
+    /// ([`Files::decoder`]) and can do more with a bad one; `seen` hears how far it is. Parquet has no lines: it gives batches.
     ///
     /// # Errors
     /// As [`Files::source`].
-    pub fn records(&self, start: i64) -> Result<Box<dyn Source>> {
-        Ok(Box::new(FileSource::new(self.reader(start, true)?.spawn()?, start)))
+    pub fn records(&self, start: i64, seen: Option<Seen>) -> Result<Box<dyn Source>> {
+        Ok(Box::new(FileSource::new(self.reader(start, true)?.spawn()?, start, seen)))
     }
 
     /// A decoder of [`Files::records`] into the columns of [`Files::schema`] at `projection`; `None` for Parquet.
@@ -229,23 +259,21 @@ impl Files {
         matches!(self.kind, Kind::Lines { .. }).then(|| self.paths.iter().map(size).sum())
     }
 
-    /// The files as a table for plain SELECT: Parquet through DataFusion's own scan, lines through our decoders, which tell
-    /// `seen` how far they are.
+    /// Parquet files as a table for plain SELECT, read by DataFusion's own scan; `None` where rows are lines, which are read
+    /// as records ([`Files::records`]).
     ///
     /// # Errors
     /// `Internal` if DataFusion refuses the paths.
-    pub fn table(&self, seen: Seen) -> Result<Arc<dyn TableProvider>> {
+    pub fn table(&self) -> Result<Option<Arc<dyn TableProvider>>> {
         if matches!(self.kind, Kind::Lines { .. }) {
-            let scan = scan::Scan { files: self.clone(), seen };
-            let table = StreamingTable::try_new(Arc::clone(&self.schema), vec![Arc::new(scan)])?;
-            return Ok(Arc::new(table));
+            return Ok(None);
         }
         let urls =
             self.paths.iter().map(|path| Ok(ListingTableUrl::parse(find::url(path)?)?)).collect::<Result<Vec<_>>>()?;
         let listing = ListingOptions::new(Arc::new(ParquetFormat::default())).with_file_extension("");
         let config = ListingTableConfig::new_with_multi_paths(urls);
         let config = config.with_listing_options(listing).with_schema(Arc::clone(&self.schema));
-        Ok(Arc::new(ListingTable::try_new(config)?))
+        Ok(Some(Arc::new(ListingTable::try_new(config)?)))
     }
 
     fn reader(&self, start: i64, records: bool) -> Result<Reader> {
@@ -309,11 +337,12 @@ struct FileSource {
     /// What was read and not yet returned, from this row on.
     rest: Option<(Item, usize)>,
     assigned: bool,
+    seen: Option<Seen>,
 }
 
 impl FileSource {
-    fn new(items: mpsc::Receiver<Result<Item>>, start: i64) -> Self {
-        Self { items, position: start.max(0), rest: None, assigned: false }
+    fn new(items: mpsc::Receiver<Result<Item>>, start: i64, seen: Option<Seen>) -> Self {
+        Self { items, position: start.max(0), rest: None, assigned: false, seen }
     }
 }
 
@@ -328,7 +357,13 @@ impl Source for FileSource {
             Some(rest) => rest,
             // Nothing was taken out of `self` before this wait, so a dropped call loses nothing.
             None => match self.items.recv().await {
-                Some(item) => (item?, 0),
+                Some(item) => {
+                    let item = item?;
+                    if let Some(seen) = &self.seen {
+                        seen.tell(item.rows.len(), item.bytes);
+                    }
+                    (item, 0)
+                }
                 None => return Ok(Event::Finished),
             },
         };

@@ -469,6 +469,21 @@ pub(super) fn sample(paths: &[PathBuf], shape: &Shape, count: usize) -> Result<V
     Ok(found)
 }
 
+/// The file and the line of the row at `offset`, as [`Reader`] counts them.
+pub(super) fn place_of(paths: &[PathBuf], shape: &Shape, offset: i64) -> Result<Option<(PathBuf, u64)>> {
+    let mut left = offset;
+    for path in paths {
+        let mut lines = Lines::open(path, shape)?;
+        while lines.next()? {
+            if left == 0 {
+                return Ok(Some((path.clone(), lines.first)));
+            }
+            left -= 1;
+        }
+    }
+    Ok(None)
+}
+
 fn parquet_builder(path: &Path) -> Result<ParquetRecordBatchReaderBuilder<File>> {
     let file = File::open(path).map_err(|e| unreadable(path, e))?;
     ParquetRecordBatchReaderBuilder::try_new(file).map_err(|e| {

@@ -5,6 +5,7 @@ use std::path::Path;
 use arrow::array::{AsArray, Int64Array, StringArray};
 use arrow::datatypes::{Int64Type, TimeUnit};
 use arrow::util::pretty::pretty_format_batches;
+use datafusion::datasource::MemTable;
 use datafusion::parquet::arrow::ArrowWriter;
 use datafusion::prelude::SessionContext;
 
@@ -50,7 +51,24 @@ async fn read(files: &Files, start: i64, limit: Limit) -> Result<(Vec<i64>, Vec<
 
 async fn select(files: &Files, sql: &str) -> Result<String> {
     let context = SessionContext::new();
-    context.register_table("t", files.table(Seen::new(|_, _| ()))?)?;
+    let table = match files.table()? {
+        Some(parquet) => parquet,
+        None => {
+            let (mut source, mut batches) = (files.source(0)?, Vec::new());
+            loop {
+                match source.next(ALL).await? {
+                    Event::Cut(cut) => batches.extend(cut.chunks.into_iter().map(|chunk| match chunk.rows {
+                        Rows::Batch(batch) => batch,
+                        Rows::Records(_) => panic!("a file makes batches"),
+                    })),
+                    Event::Finished => break,
+                    _ => {}
+                }
+            }
+            Arc::new(MemTable::try_new(Arc::clone(files.schema()), vec![batches])?)
+        }
+    };
+    context.register_table("t", table)?;
     let batches = context.sql(sql).await?.collect().await?;
     Ok(pretty_format_batches(&batches).unwrap().to_string())
 }
@@ -159,7 +177,7 @@ async fn lines_can_stay_records() {
     let path = write(dir.path(), "a.csv", "id,x\n1,a\noops,b\n3,c\n");
     let schema = declared(&[("x", DataType::Utf8), ("id", DataType::Int64)]);
     let files = Files::open(&path, &options(&[]), schema).await.unwrap();
-    let mut source = files.records(1).unwrap();
+    let mut source = files.records(1, None).unwrap();
     source.next(ALL).await.unwrap();
     let Event::Cut(cut) = source.next(ALL).await.unwrap() else { panic!("a cut") };
     let Rows::Records(records) = &cut.chunks[0].rows else { panic!("records") };

@@ -12,6 +12,7 @@ mod scan;
 mod tests;
 
 use arrow::datatypes::SchemaRef;
+use serde_json::{Map, Value};
 
 use super::infer::{AnyKind, Guess, MIXED};
 use super::{Decoder, Encoder, Format, Inferred, project};
@@ -31,6 +32,21 @@ const OPTIONS: &[OptionSpec] = &[OptionSpec {
     default: "",
     doc: "The columns in which a VARCHAR takes values of any kind: a string as it is, others as their JSON text.",
 }];
+
+/// The names of the fields of all JSON objects among `values`, in the order in which they come.
+#[must_use]
+pub fn field_names<'v>(values: impl Iterator<Item = &'v [u8]>) -> Vec<String> {
+    let mut names: Vec<String> = Vec::new();
+    for object in values.filter_map(|value| serde_json::from_slice::<Map<String, Value>>(value).ok()) {
+        for (position, (name, _)) in object.into_iter().enumerate() {
+            // Nearly always at the place where it was before.
+            if names.get(position) != Some(&name) && !names.contains(&name) {
+                names.push(name);
+            }
+        }
+    }
+    names
+}
 
 impl Format for Json {
     fn name(&self) -> &'static str {

@@ -74,6 +74,10 @@ pub fn unknown_statement(tokens: &[TokenWithSpan]) -> Error {
         return error.hint(format!("Did you mean ANALYZE instead of \"{first}\"?"));
     }
     let error = Error::user(format!("syntax error: no statement begins with \"{first}\""));
+    if first.eq_ignore_ascii_case("FROM") {
+        let table = tokens.get(1).map_or("...".to_owned(), |t| t.token.to_string());
+        return error.hint(format!("Begin with SELECT: SELECT * FROM {table}."));
+    }
     match nearest(&first, STATEMENTS.iter().copied()) {
         Some(word) => error.hint(format!("Did you mean \"{word}\"?")),
         None => error.hint(format!("Statements begin with {}.", STATEMENTS.join(", "))),

@@ -359,7 +359,6 @@ fn unknown_leaf(plan: &Arc<dyn ExecutionPlan>, columns: &str) -> String {
     match plan.name() {
         "PlaceholderRowExec" => "one row, from no table".to_owned(),
         "EmptyExec" => "nothing: a condition is never true".to_owned(),
-        "StreamingTableExec" => format!("files; decodes {columns}"),
         "DataSourceExec" if one_line(plan).contains("file_type=parquet") => format!("Parquet files; decodes {columns}"),
         "DataSourceExec" => format!("rows at hand: {columns}"),
         _ => one_line(plan),
