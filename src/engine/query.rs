@@ -17,7 +17,7 @@ use sqlparser::ast;
 use tokio::sync::{mpsc, watch};
 
 use crate::connector::OffsetAt;
-use crate::error::{Error, Result};
+use crate::error::{Error, Position, Result};
 use crate::metrics::JobMetrics;
 use crate::model::UseGuard;
 use crate::sql::Emit;
@@ -29,6 +29,7 @@ use crate::stream::table::BadRecords;
 
 use super::job::Reporter;
 use super::notices::Notices;
+use super::place::placed;
 use super::plan::Mode;
 use super::run::{Inputs, lane_count, lanes, share_budget};
 use super::session::Session;
@@ -54,6 +55,16 @@ impl Rows {
             scans: Vec::new(),
             stream: futures::stream::iter([Ok(batch)]).boxed(),
         }
+    }
+    /// The same rows; an error among them is said at its place in `statement`, if it has one: a record's error is the record's.
+    pub(super) fn placed(mut self, statement: &Position) -> Self {
+        let statement = statement.clone();
+        let at_its_place = move |error: Error| {
+            let found = placed(error.clone(), &statement);
+            if found.position() == Some(&statement) { error } else { found }
+        };
+        self.stream = self.stream.map(move |batch| batch.map_err(&at_its_place)).boxed();
+        self
     }
     /// How far the topics and generators of an answer have been read: rows, and positions of how many where the ends are
     /// known. `None` if it reads none.
