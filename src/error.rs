@@ -245,7 +245,13 @@ impl Error {
             ErrorKind::User if begins("no table") => "42P01",
             ErrorKind::User if begins("no column") => "42703",
             ErrorKind::User if begins("no function") => "42883",
-            ErrorKind::User if self.0.message.contains("is not available") || begins("vatic has no") => "0A000",
+            ErrorKind::User
+                if self.0.message.contains("is not available")
+                    || self.0.message.contains("is not supported")
+                    || begins("vatic has no") =>
+            {
+                "0A000"
+            }
             ErrorKind::User => "42000",
             ErrorKind::Data if begins("division by zero") => "22012",
             ErrorKind::Data => "22000",

@@ -9,16 +9,15 @@ use std::time::{Duration, Instant};
 use arrow::array::{ArrayRef, RecordBatch, StringArray, UInt64Array};
 use arrow::datatypes::{DataType, Field, Schema};
 use datafusion::physical_plan::display::DisplayableExecutionPlan;
-use datafusion::physical_plan::{ExecutionPlan, displayable, execute_stream};
+use datafusion::physical_plan::{displayable, execute_stream};
 use futures::TryStreamExt;
 use serde_json::{Map, Value, json};
-use sqlparser::ast;
 
 use crate::error::{Error, Result};
 use crate::model::LiveModel;
 use crate::model::inspect::rows_per_second;
 use crate::sql::options::KafkaOptions;
-use crate::sql::plan::explain::{Facts, Step, explain, models_in, topics_in};
+use crate::sql::plan::explain::{Facts, Step, explain, models_in, scans_in, topics_in};
 use crate::sql::settings::Missing;
 use crate::sql::{Explaining, Statement, TableOptions};
 
@@ -43,19 +42,19 @@ struct Heading {
 
 impl Session {
     pub(super) async fn explain(&mut self, statement: &Statement, how: Explaining) -> Result<Rows> {
-        let (query, mode) = match statement {
-            Statement::Query { query, emit } => (query, if emit.is_some() { Mode::Follow } else { Mode::Answer }),
-            Statement::Insert { query, .. } | Statement::CreateTable { query: Some(query), .. } => (query, Mode::Job),
-            _ => return Err(Error::user("there is no plan to explain: the statement has no query")),
+        let mode = match statement {
+            Statement::Query { emit: None, .. } => Mode::Answer,
+            Statement::Query { emit: Some(_), .. } => Mode::Follow,
+            _ => Mode::Job,
         };
         if how.analyze && mode != Mode::Answer {
             return Err(
                 Error::user("EXPLAIN ANALYZE runs the statement, and this one does not end").hint("Leave out ANALYZE.")
             );
         }
-        let (planned, runs) = self.plan_for(query, mode).await?;
+        let (planned, runs) = self.plan_for(statement, mode).await?;
         let heading = self.heading(statement, runs)?;
-        let facts = self.facts(&planned.physical, mode == Mode::Job).await?;
+        let facts = self.facts(&planned, mode == Mode::Job).await?;
         let ran = if how.analyze { Some(run(&planned, self).await?) } else { None };
         let mut root = explain(&planned.physical, &facts);
         if let Some((name, options)) = &heading.target {
@@ -65,11 +64,18 @@ impl Session {
         if how.json { as_json(&heading, &root, ran, &plans) } else { as_table(&heading, &root, ran, plans) }
     }
 
-    /// A job whose query reads nothing that goes on is planned as what it is: an answer that is written.
-    async fn plan_for(&mut self, query: &ast::Query, mode: Mode) -> Result<(Planned, bool)> {
-        let draft = self.draft(query, mode).await?;
+    /// The plan as it would run, and whether it would run as a job.
+    async fn plan_for(&mut self, statement: &Statement, mode: Mode) -> Result<(Planned, bool)> {
+        let draft = match statement {
+            Statement::Query { query, .. } => self.draft(query, mode).await?,
+            Statement::Insert { target, columns, query, .. } => self.insert_draft(target, columns, query).await?.1,
+            Statement::CreateTable { definition, if_not_exists, or_replace, query: Some(query) } => {
+                self.taken(&definition.name, *if_not_exists, *or_replace)?;
+                self.create_draft((**definition).clone(), query).await?.1
+            }
+            _ => return Err(Error::user("there is no plan to explain: the statement has no query")),
+        };
         let runs = mode == Mode::Job && draft.reads_streams();
-        let draft = if mode == Mode::Job && !runs { self.draft(query, Mode::Answer).await? } else { draft };
         Ok((self.finish(draft).await?, runs))
     }
 
@@ -110,10 +116,12 @@ impl Session {
     }
 
     /// What the plan cannot tell: partitions of topics, costs of models.
-    async fn facts(&self, plan: &Arc<dyn ExecutionPlan>, job: bool) -> Result<Facts> {
+    async fn facts(&self, planned: &Planned, job: bool) -> Result<Facts> {
+        let plan = &planned.physical;
         let missing = self.settings().score_missing;
         let waits = missing == Some(Missing::Wait) || (missing.is_none() && job && self.until_end == UntilEnd::No);
-        let mut facts = Facts { waits, ..Facts::default() };
+        let (names, scans) = (planned.names.clone(), scans_in(&planned.logical));
+        let mut facts = Facts { waits, names, scans, ..Facts::default() };
         for topic in topics_in(plan) {
             let found = existing(self.engine().broker(), &topic).await?;
             facts.partitions.insert(found.name.to_string(), found.partitions);

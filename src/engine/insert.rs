@@ -39,17 +39,29 @@ pub const DEAD_LETTERS: &str = "vatic-dead-letters";
 impl Session {
     /// `INSERT INTO target (columns) query`
     pub(super) async fn insert(&mut self, target: &Name, columns: &[Name], query: &ast::Query) -> Result<Outcome> {
+        let (table, draft) = self.insert_draft(target, columns, query).await?;
+        if draft.reads_streams() {
+            return self.start_job(&table, draft).await.map(Outcome::Job);
+        }
+        self.write_once(&table, draft).await
+    }
+
+    /// What an INSERT writes, and where to.
+    pub(super) async fn insert_draft(
+        &mut self,
+        target: &Name,
+        columns: &[Name],
+        query: &ast::Query,
+    ) -> Result<(Arc<Table>, Draft)> {
         let table = Arc::clone(self.table(&target.text)?);
         sink_options(&table)?;
         let query = &self.with_parameters(query, &table.definition, columns)?;
         let draft = self.draft(query, Mode::Job).await?;
         let to = targets(&table.definition, columns, draft.names.len())?;
-        if draft.reads_streams() {
-            let draft = draft.into_columns(&table.definition.name, &to)?;
-            return self.start_job(&table, draft).await.map(Outcome::Job);
-        }
-        let draft = self.draft(query, Mode::Answer).await?.into_columns(&table.definition.name, &to)?;
-        self.write_once(&table, draft).await
+        // One that reads nothing that goes on is planned as what it is: an answer that is written.
+        let draft = if draft.reads_streams() { draft } else { self.draft(query, Mode::Answer).await? };
+        let draft = draft.into_columns(&table.definition.name, &to)?;
+        Ok((table, draft))
     }
 
     /// The query of an INSERT, whose parameters have the types of the columns they go into.
@@ -70,6 +82,23 @@ impl Session {
 
     /// `CREATE TABLE name WITH (...) AS query`
     pub(super) async fn create_table_as(&mut self, definition: TableDefinition, query: &ast::Query) -> Result<Outcome> {
+        let (table, draft) = self.create_draft(definition, query).await?;
+        let outcome = if draft.reads_streams() {
+            self.start_job(&table, draft).await.map(Outcome::Job)?
+        } else {
+            self.write_once(&table, draft).await?
+        };
+        let key = table.definition.name.to_lowercase();
+        self.replace(&key, |session, key| drop(session.tables.insert(key, table)));
+        Ok(outcome)
+    }
+
+    /// What a CREATE TABLE ... AS writes, and the table it would create.
+    pub(super) async fn create_draft(
+        &mut self,
+        definition: TableDefinition,
+        query: &ast::Query,
+    ) -> Result<(Arc<Table>, Draft)> {
         let draft = self.draft(query, Mode::Job).await?;
         if let Some(name) = doubled(&draft.names) {
             let error = Error::user(format!("two columns of table \"{}\" are called \"{name}\"", definition.name));
@@ -83,16 +112,9 @@ impl Session {
         };
         let table = Arc::new(Table::new(definition, self.base()).await?);
         let to = targets(&table.definition, &[], draft.names.len())?;
-        let outcome = if draft.reads_streams() {
-            let draft = draft.into_columns(&table.definition.name, &to)?;
-            self.start_job(&table, draft).await.map(Outcome::Job)?
-        } else {
-            let draft = self.draft(query, Mode::Answer).await?.into_columns(&table.definition.name, &to)?;
-            self.write_once(&table, draft).await?
-        };
-        let key = table.definition.name.to_lowercase();
-        self.replace(&key, |session, key| drop(session.tables.insert(key, table)));
-        Ok(outcome)
+        let draft = if draft.reads_streams() { draft } else { self.draft(query, Mode::Answer).await? };
+        let draft = draft.into_columns(&table.definition.name, &to)?;
+        Ok((table, draft))
     }
 
     /// Writes the rows of a query that reads nothing.

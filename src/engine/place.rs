@@ -10,7 +10,7 @@ use datafusion::functions_aggregate::all_default_aggregate_functions;
 use sqlparser::tokenizer::{Token, TokenWithSpan};
 
 use crate::error::{Error, ErrorKind, Position};
-use crate::sql::types::sql_type;
+use crate::sql::types::{arrow_type, parse_type, sql_type};
 use crate::sql::{MetadataColumn, Source};
 
 /// What a running query refuses, by the begin of the text, and the words that ask for it.
@@ -42,6 +42,9 @@ pub(super) fn placed(error: Error, statement: &Position) -> Error {
     let tokens = source.tokens().unwrap_or_default();
     let inside = |place: &Position| statement.span.start <= place.span.start && place.span.end <= statement.span.end;
     let tokens: Vec<TokenWithSpan> = tokens.into_iter().filter(|t| inside(&source.of_span(t.span))).collect();
+    if let Some((error, found)) = like(&error, &tokens) {
+        return error.at(source.position(source.bytes(tokens[found.start].span).start..source.bytes(tokens[found.end - 1].span).end));
+    }
     let Some(found) = find(&error, &source, &tokens) else { return error.at(statement.clone()) };
     let (first, last) = (found.start, found.end - 1);
     let place = source.position(source.bytes(tokens[first].span).start..source.bytes(tokens[last].span).end);
@@ -71,7 +74,8 @@ fn find(error: &Error, source: &Source, tokens: &[TokenWithSpan]) -> Option<std:
             return Some(first..end + 1);
         }
     }
-    call::find(error, tokens)
+    cast(message, tokens)
+        .or_else(|| call::find(error, tokens))
         .or_else(|| named(message, tokens))
         .or_else(|| asked(message, tokens))
         .or_else(|| called(message, tokens))
@@ -131,8 +135,17 @@ fn called(message: &str, tokens: &[TokenWithSpan]) -> Option<std::ops::Range<usi
     (tokens.get(at.end)?.token == Token::LParen).then_some(at)
 }
 
-/// The operator between types that do not go together.
+/// The operator between types that do not go together, or that there is not; the only one that divides.
 fn operator(message: &str, tokens: &[TokenWithSpan]) -> Option<std::ops::Range<usize>> {
+    if message == "division by zero" {
+        return only(tokens, |t| matches!(t.token, Token::Div | Token::Mod));
+    }
+    if let Some(sign) = message.strip_prefix("operator ").and_then(|rest| rest.strip_suffix(" is not supported")) {
+        return only(tokens, |t| t.token.to_string().eq_ignore_ascii_case(sign));
+    }
+    if let Some((operator, _)) = message.split_once(" takes texts, not ") {
+        return only(tokens, |t| word(&t.token).is_some_and(|w| operator.starts_with(&w.to_ascii_uppercase())));
+    }
     let types = message.strip_prefix("there is no ")?;
     let sign = types.split(' ').find(|w| w.chars().all(|c| "+-*/%=<>!|".contains(c)))?;
     let sign = if sign == "!=" { "<>" } else { sign };
@@ -146,6 +159,85 @@ fn only(tokens: &[TokenWithSpan], is: impl Fn(&TokenWithSpan) -> bool) -> Option
         (Some(at), None) => Some(at..at + 1),
         _ => None,
     }
+}
+
+/// The only CAST to the type that a value is none of; or just the value, if that is what stands in it.
+fn cast(message: &str, tokens: &[TokenWithSpan]) -> Option<std::ops::Range<usize>> {
+    let (value, wanted) = message.split_once(" is not a").or_else(|| message.split_once(" does not fit"))?;
+    let wanted = wanted.trim_start_matches('n').trim_start();
+    let is_wanted = |tokens: &[TokenWithSpan]| {
+        let text: Vec<String> = tokens.iter().map(|t| t.token.to_string()).collect();
+        let known = parse_type(&text.join(" ")).and_then(|parsed| arrow_type(&parsed));
+        known.is_ok_and(|known| sql_type(&known).split('(').next() == wanted.split('(').next())
+    };
+    let mut found = (0..tokens.len()).filter_map(|at| {
+        let (inside, whole) = cast_at(tokens, at)?;
+        is_wanted(&tokens[inside]).then_some(whole)
+    });
+    let (Some(whole), None) = (found.next(), found.next()) else { return None };
+    let is = |t: &TokenWithSpan| matches!(&t.token, Token::SingleQuotedString(text) if value.trim_matches('\'') == text);
+    let literal = only(&tokens[whole.clone()], is).map(|at| whole.start + at.start..whole.start + at.end);
+    Some(literal.unwrap_or(whole))
+}
+
+/// The words of the type, and of all of it, if a CAST or `::` stands at `at`.
+fn cast_at(tokens: &[TokenWithSpan], at: usize) -> Option<(std::ops::Range<usize>, std::ops::Range<usize>)> {
+    let opens = |at: usize| tokens.get(at).is_some_and(|t| t.token == Token::LParen);
+    if word(&tokens[at].token).is_some_and(|w| w.eq_ignore_ascii_case("CAST")) && opens(at + 1) {
+        let end = closing(tokens, at + 1)?;
+        let is_as = |at: &usize| word(&tokens[*at].token).is_some_and(|w| w.eq_ignore_ascii_case("AS"));
+        let before_type = (at + 2..end).rev().find(is_as)?;
+        return Some((before_type + 1..end, at..end + 1));
+    }
+    if tokens[at].token != Token::DoubleColon || at == 0 {
+        return None;
+    }
+    let end = if opens(at + 2) { closing(tokens, at + 2)? + 1 } else { (at + 2).min(tokens.len()) };
+    let mut start = at - 1;
+    if tokens[start].token == Token::RParen {
+        start = (0..start).rev().find(|&open| opens(open) && closing(tokens, open) == Some(at - 1))?;
+        if start > 0 && word(&tokens[start - 1].token).is_some_and(|w| !crate::sql::quote::is_reserved(w)) {
+            start -= 1;
+        }
+    }
+    while start > 1 && tokens[start - 1].token == Token::Period {
+        start -= 2;
+    }
+    Some((at + 1..end, start..end))
+}
+
+/// Where the parenthesis closes that opens at `open`.
+fn closing(tokens: &[TokenWithSpan], open: usize) -> Option<usize> {
+    let mut depth = 0usize;
+    (open..tokens.len()).find(|&at| {
+        match tokens[at].token {
+            Token::LParen => depth += 1,
+            Token::RParen => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        depth == 0
+    })
+}
+
+/// `LIKE takes texts, not BIGINT` with the column that is none, and how it becomes one.
+fn like(error: &Error, tokens: &[TokenWithSpan]) -> Option<(Error, std::ops::Range<usize>)> {
+    let (operator, found) = error.message().split_once(" takes texts, not ")?;
+    let begin = operator.split(' ').next().unwrap_or_default();
+    let at = only(tokens, |t| word(&t.token).is_some_and(|w| w.eq_ignore_ascii_case(begin)))?.start;
+    let not = at > 0 && word(&tokens[at - 1].token).is_some_and(|w| w.eq_ignore_ascii_case("NOT"));
+    let last = at.checked_sub(if not { 2 } else { 1 })?;
+    let column = word(&tokens[last].token)?;
+    let mut first = last;
+    while first > 1 && tokens[first - 1].token == Token::Period {
+        first -= 2;
+    }
+    let end = at + operator.split(' ').count();
+    let pattern = tokens.get(end).filter(|t| matches!(t.token, Token::SingleQuotedString(_)))?;
+    let typed: String = tokens[first..=last].iter().map(|t| t.token.to_string()).collect();
+    let not = if not { "NOT " } else { "" };
+    let said = Error::user(format!("{operator} takes texts, and \"{column}\" is {found}"))
+        .hint(format!("Write CAST({typed} AS VARCHAR) {not}{operator} {}.", pattern.token));
+    Some((said, first..end + 1))
 }
 
 fn word(token: &Token) -> Option<&str> {
@@ -293,7 +385,20 @@ fn meant(error: &Error, tokens: &[TokenWithSpan], at: usize) -> Option<String> {
             kind if kind.starts_with("TIMESTAMP") => "Write it as '2026-11-21 04:40:49'.",
             "DATE" => "Write it as '2026-11-21'.",
             "BOOLEAN" => "Write true or false.",
-            _ => "Compare with a number, without quotes.",
+            _ => {
+                let compares = |at: Option<usize>| match token(at) {
+                    Some(Token::Eq | Token::DoubleEq | Token::Neq | Token::Lt | Token::LtEq | Token::Gt | Token::GtEq) => {
+                        true
+                    }
+                    Some(Token::LParen | Token::Comma) => in_list(tokens, at),
+                    Some(Token::Word(w)) => matches!(w.value.to_ascii_uppercase().as_str(), "BETWEEN" | "AND"),
+                    _ => false,
+                };
+                if !compares(at.checked_sub(1)) && !compares(Some(at + 1)) {
+                    return None;
+                }
+                "Compare with a number, without quotes."
+            }
         };
         return (value.trim_start_matches('\'') == text).then(|| hint.to_owned());
     }
@@ -302,6 +407,16 @@ fn meant(error: &Error, tokens: &[TokenWithSpan], at: usize) -> Option<String> {
         return Some(format!("Put the name in single quotes: topic('{}').", name.value));
     }
     None
+}
+
+/// Whether the parenthesis or comma at `at` is one of `IN (...)`.
+fn in_list(tokens: &[TokenWithSpan], at: Option<usize>) -> bool {
+    let Some(at) = at else { return false };
+    let open = (0..=at)
+        .rev()
+        .find(|&open| tokens[open].token == Token::LParen && closing(tokens, open).is_none_or(|close| close > at));
+    let before = open.and_then(|open| open.checked_sub(1)).and_then(|before| word(&tokens[before].token));
+    before.is_some_and(|w| w.eq_ignore_ascii_case("IN"))
 }
 
 #[cfg(test)]
@@ -334,6 +449,17 @@ mod tests {
             ("model \"x:1\" takes 2 features, 1 was given", "SELECT score('x', a, b), score('x', a) FROM t", "'x'"),
             ("the first argument of score() is not a model's name but BIGINT", "SELECT score('x', a), score(1, a)", "1"),
             ("\"a b\" is not a model's name", "SELECT score('a b', c), score('a b', d)", "'a b'"),
+            ("'x' is not an INT", "SELECT card::int, CAST(id AS VARCHAR) FROM t WHERE card <> 'x'", "card::int"),
+            ("'x' is not an INT", "SELECT CAST(trim(card) AS INTEGER), id::bigint FROM t", "CAST(trim(card) AS INTEGER)"),
+            ("'x' is not a TIMESTAMP", "SELECT upper(t.card)::timestamp(3) FROM t", "upper(t.card)::timestamp(3)"),
+            ("300 does not fit TINYINT", "SELECT 1, t.id::TINYINT FROM t", "t.id::TINYINT"),
+            ("'x' is not an INT", "SELECT CAST('x' AS INT)", "'x'"),
+            // Either may have failed.
+            ("'x' is not an INT", "SELECT a::int, b::int FROM t", "SELECT a::int, b::int FROM t"),
+            ("division by zero", "SELECT 1 / n FROM t", "/"),
+            ("operator && is not supported", "SELECT a && b FROM t", "&&"),
+            ("LIKE takes texts, not BIGINT", "SELECT a FROM t WHERE t.id NOT LIKE '1%'", "t.id NOT LIKE '1%'"),
+            ("LIKE takes texts, not BIGINT", "SELECT a FROM t WHERE card LIKE 1", "LIKE"),
             // Twice is too often to say which; what stands in another statement is not looked at.
             ("no topic \"x\"", "SELECT x FROM x", "SELECT x FROM x"),
             ("'x' is not a BIGINT", "SELECT 1", "SELECT 1"),
@@ -425,6 +551,14 @@ mod tests {
                 Error::user("no table function \"read_csv\"").hint("Write topic('name') to read a topic that has no table."),
                 "SELECT * FROM read_csv('a.csv')",
                 "A file becomes a table: CREATE TABLE f WITH (connector = 'file', path = 'a.csv'); then read it FROM f.",
+            ),
+            (Error::data("'x' is not an INT").hint("TRY"), "SELECT CAST('x' AS INT)", "TRY"),
+            (Error::data("'x' is not an INT").hint("TRY"), "SELECT 'x'::INT", "TRY"),
+            (Error::data("'x' is not an INT"), "SELECT a IN (1, 'x')", "Compare with a number, without quotes."),
+            (
+                Error::user("LIKE takes texts, not BIGINT"),
+                "SELECT a FROM t WHERE t.id NOT LIKE '1%'",
+                "Write CAST(t.id AS VARCHAR) NOT LIKE '1%'.",
             ),
             // A near name is the better guess.
             (Error::user("no column \"ID\"").hint("Did you mean \"id\"?"), "SELECT \"ID\" FROM t", "Did you mean \"id\"?"),

@@ -133,7 +133,12 @@ impl Draft {
                         let error = Error::user(format!(
                             "column \"{name}\" of table \"{table}\" is {wanted}, the query gives {given}"
                         ));
-                        return Err(error.hint(format!("Write CAST(... AS {wanted}) AS {name}.")));
+                        // Values have no names.
+                        let hint = match self.logical {
+                            LogicalPlan::Values(_) => format!("Write a value of type {wanted}, or CAST(... AS {wanted})."),
+                            _ => format!("Write CAST(... AS {wanted}) AS {name}."),
+                        };
+                        return Err(error.hint(hint));
                     }
                 }
             };

@@ -18,7 +18,7 @@ use sqlparser::ast;
 use tokio::sync::{mpsc, watch};
 
 use crate::connector::OffsetAt;
-use crate::error::{Error, Result};
+use crate::error::{Error, Position, Result};
 use crate::metrics::JobMetrics;
 use crate::model::UseGuard;
 use crate::sql::Emit;
@@ -30,6 +30,7 @@ use crate::stream::table::BadRecords;
 
 use super::job::Reporter;
 use super::notices::Notices;
+use super::place::placed;
 use super::plan::Mode;
 use super::presence;
 use super::run::{Inputs, lane_count, lanes, share_budget};
@@ -59,6 +60,16 @@ impl Rows {
             parquet: Vec::new(),
             stream: futures::stream::iter([Ok(batch)]).boxed(),
         }
+    }
+    /// The same rows; an error among them is said at its place in `statement`, if it has one: a record's error is the record's.
+    pub(super) fn placed(mut self, statement: &Position) -> Self {
+        let statement = statement.clone();
+        let at_its_place = move |error: Error| {
+            let found = placed(error.clone(), &statement);
+            if found.position() == Some(&statement) { error } else { found }
+        };
+        self.stream = self.stream.map(move |batch| batch.map_err(&at_its_place)).boxed();
+        self
     }
     /// How far the tables of an answer have been read: rows, and how much of how much (positions of topics, bytes of lines,
     /// rows of Parquet) where the ends are known. `None` if it reads none.

@@ -157,7 +157,10 @@ impl Session {
         let found = std::mem::take(&mut self.advice).into_iter();
         advice.extend(found.map(|found| super::place::placed(found, &statement.position)));
         advice.iter().for_each(|advice| self.engine.notices().advise(advice));
-        Ok(outcome)
+        Ok(match outcome {
+            Outcome::Rows(rows) => Outcome::Rows(rows.placed(&statement.position)),
+            other => other,
+        })
     }
 
     async fn run(&mut self, statement: &Statement) -> Result<Outcome> {
@@ -218,7 +221,7 @@ impl Session {
     }
 
     /// Whether there is something of this name and nothing is to be done.
-    fn taken(&mut self, name: &str, if_not_exists: bool, or_replace: bool) -> Result<bool> {
+    pub(super) fn taken(&mut self, name: &str, if_not_exists: bool, or_replace: bool) -> Result<bool> {
         let key = name.to_lowercase();
         let what = match (self.tables.contains_key(&key), self.views.contains_key(&key)) {
             (true, _) => "table",

@@ -46,6 +46,16 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("tumble hop cumulate session time_bucket", "Group by date_bin(INTERVAL '1 minute', ts) in a plain SELECT, which ends."),
 ];
 
+/// Operators of other databases that are read and cannot be planned: sqlparser's name, the sign, and what is written here.
+const OPERATORS: &[(&str, &str, &str)] = &[
+    ("PGOverlap", "&&", "Write AND between conditions; for arrays, array_has_any(a, b)."),
+    ("PGStartsWith", "^@", "Write starts_with(text, 'prefix')."),
+    ("Regexp", "REGEXP", "Write text ~ 'pattern'."),
+    ("Match", "MATCH", "Write text ~ 'pattern'."),
+    ("Overlaps", "OVERLAPS", "Compare the begins with the ends: a.begin < b.end AND b.begin < a.end."),
+    ("Assignment", ":=", "Write = to compare."),
+];
+
 /// DataFusion's error as ours.
 pub(super) fn translate(error: DataFusionError) -> Error {
     match error {
@@ -167,7 +177,7 @@ fn planned(text: &str) -> Error {
             .split_once("Candidate functions:")
             .map_or("", |(_, list)| list)
             .lines()
-            .map(|line| sql_types(line.trim()))
+            .map(|line| signature(line.trim()))
             .filter(|line| !line.is_empty())
             .collect();
         return if takes.is_empty() {
@@ -175,6 +185,19 @@ fn planned(text: &str) -> Error {
         } else {
             error.hint(format!("It takes {}. Write CAST(... AS TYPE) around an argument.", takes.join(" or ")))
         };
+    }
+    if let Some(name) = between(text, "Unsupported binary operator: ", "\n") {
+        let sign = OPERATORS.iter().find(|(known, ..)| *known == name);
+        let error = Error::user(format!("operator {} is not supported", sign.map_or(name, |(_, sign, _)| sign)));
+        return sign.map_or(error.clone(), |(_, _, hint)| error.hint(*hint));
+    }
+    if let Some(types) = between(text, "There isn't a common type to coerce ", " expression")
+        && let Some((types, operator)) = types.rsplit_once(" in ")
+        && let Some((left, right)) = types.split_once(" and ")
+    {
+        let (left, right) = (sql_types(left), sql_types(right));
+        let wrong = if left == "VARCHAR" { right } else { left };
+        return Error::user(format!("{operator} takes texts, not {wrong}")).hint("Write CAST(... AS VARCHAR) around it.");
     }
     if let Some(name) = between(text, "Field ", " not found in struct") {
         return Error::user(format!("no field \"{name}\" in the struct"));
@@ -303,6 +326,46 @@ fn computed(text: &str) -> Error {
         return planned(text);
     }
     in_lines(text, Error::data)
+}
+
+/// A signature with its types called as in SQL: `upper(String)` is `upper(VARCHAR)`.
+fn signature(line: &str) -> String {
+    let line = sql_types(line);
+    let Some((name, arguments)) = line.split_once('(') else { return line };
+    let mut out = format!("{name}(");
+    let mut rest = arguments;
+    while let Some(first) = rest.chars().next() {
+        let word: &str = rest.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap_or_default();
+        if word.is_empty() {
+            out.push(first);
+            rest = &rest[first.len_utf8()..];
+            continue;
+        }
+        rest = &rest[word.len()..];
+        let said = match word {
+            "String" => "VARCHAR",
+            "Numeric" => "number",
+            "Integer" => "BIGINT",
+            "Float" => "DOUBLE",
+            "Decimal" => "DECIMAL",
+            "Timestamp" => "TIMESTAMP",
+            "Interval" => "INTERVAL",
+            "Date" => "DATE",
+            "Any" => "any type",
+            "Comparable" => "comparable",
+            other => other,
+        };
+        // `String(2)` stands for two of them.
+        let count = rest.strip_prefix('(').and_then(|r| r.split_once(')')).map(|(count, behind)| (count.parse(), behind));
+        match count {
+            Some((Ok(count), behind)) if said != word => {
+                out.push_str(&vec![said; count].join(", "));
+                rest = behind;
+            }
+            _ => out.push_str(said),
+        }
+    }
+    out
 }
 
 fn article(name: &str) -> String {
@@ -496,10 +559,23 @@ mod tests {
                 "there is no VARCHAR + BOOLEAN",
                 "Write CAST(... AS TYPE) around one side.",
             ),
+            (
+                "Unsupported binary operator: PGOverlap",
+                "operator && is not supported",
+                "Write AND between conditions; for arrays, array_has_any(a, b).",
+            ),
+            (
+                "There isn't a common type to coerce Int64 and Utf8 in LIKE expression",
+                "LIKE takes texts, not BIGINT",
+                "Write CAST(... AS VARCHAR) around it.",
+            ),
         ] {
             let error = translate(DataFusionError::Plan(text.to_owned()));
             assert_eq!((error.message(), error.get_hint()), (message, Some(hint)));
         }
+        assert_eq!(signature("upper(String)"), "upper(VARCHAR)");
+        assert_eq!(signature("strpos(String(2))"), "strpos(VARCHAR, VARCHAR)");
+        assert_eq!(signature("f(Int64, Any, x: Numeric(1))"), "f(BIGINT, any type, x: number)");
         let text = "Argument #2 must be an INTEGER, got Column(Column { relation: None, name: \"s\" })";
         let error = translate(DataFusionError::Plan(text.to_owned()));
         assert_eq!(error.message(), "argument #2 must be an INTEGER");

@@ -1,18 +1,20 @@
 //! What is legal and probably not meant, as far as the statement's text tells it.   statement ─► advice, each with its place
 //!
 //! A filter that is never true is found by planning (`engine/plan.rs`); here is what folding cannot see or cannot place:
-//! comparisons with NULL, an empty BETWEEN, columns of a WITH that nobody reads, an EMIT that became a name.
+//! comparisons with NULL, an empty BETWEEN, a text as what rows are ordered by, columns of a WITH that nobody reads, an EMIT
+//! that became a name.
 //! To add one: a function that pushes to the list, and a line in [`lint`].
 
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{
-    BinaryOperator, Expr, GroupByExpr, Ident, Query, Select, SelectItem, SetExpr, Spanned, Value, Visit, Visitor,
-    visit_expressions,
+    BinaryOperator, Expr, GroupByExpr, Ident, OrderByKind, Query, Select, SelectItem, SetExpr, Spanned, Value, Visit,
+    Visitor, visit_expressions,
 };
 use sqlparser::tokenizer::{Span, Token};
 
+use super::quote::quote_name;
 use super::statement::{Parsed, Statement};
 use super::text::Source;
 use crate::error::Error;
@@ -24,6 +26,7 @@ pub fn lint(parsed: &Parsed) -> Vec<Error> {
     let source = Source::of(&parsed.position);
     let mut found = Vec::new();
     comparisons(query, &mut found);
+    let _ = query.visit(&mut ConstantKeys { source: &source, found: &mut found });
     unused(query, &mut found);
     let mut advice: Vec<(usize, Error)> = found
         .into_iter()
@@ -109,6 +112,49 @@ fn comparisons(query: &Query, found: &mut Vec<Advice>) {
     });
 }
 
+/// What rows are ordered or grouped by, and is the same in all of them: a text, or a parameter that became one.
+struct ConstantKeys<'a> {
+    source: &'a Source,
+    found: &'a mut Vec<Advice>,
+}
+
+impl Visitor for ConstantKeys<'_> {
+    type Break = std::convert::Infallible;
+
+    fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<Self::Break> {
+        if let Some(OrderByKind::Expressions(keys)) = query.order_by.as_ref().map(|by| &by.kind) {
+            keys.iter().for_each(|key| self.look_at("ORDER BY", &key.expr));
+        }
+        ControlFlow::Continue(())
+    }
+    fn pre_visit_select(&mut self, select: &Select) -> ControlFlow<Self::Break> {
+        if let GroupByExpr::Expressions(keys, _) = &select.group_by {
+            keys.iter().for_each(|key| self.look_at("GROUP BY", key));
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+impl ConstantKeys<'_> {
+    fn look_at(&mut self, clause: &str, key: &Expr) {
+        let Expr::Value(value) = key else { return };
+        let Value::SingleQuotedString(text) = &value.value else { return };
+        let typed = self.source.text().get(self.source.bytes(value.span)).unwrap_or_default();
+        let (text, hint) = match typed.strip_prefix('$') {
+            Some(name) => {
+                let same = format!("parameter \"{name}\" is the text '{text}', the same for every row");
+                let hint = "Write the column's name into the statement: a parameter is a value, never a name.";
+                (format!("{clause} {typed} does nothing: {same}"), hint.to_owned())
+            }
+            None => {
+                let hint = format!("Write the column's name without quotes: {clause} {}.", quote_name(text));
+                (format!("{clause} '{text}' does nothing: it is a text, the same for every row"), hint)
+            }
+        };
+        self.found.push(Advice { text, hint, span: value.span });
+    }
+}
+
 /// Queries of a WITH that nobody reads, and columns of theirs.
 fn unused(query: &Query, found: &mut Vec<Advice>) {
     let Some(with) = &query.with else { return };
@@ -133,11 +179,13 @@ fn unused(query: &Query, found: &mut Vec<Advice>) {
         if words.everything {
             continue;
         }
-        for column in columns(cte) {
-            if !words.names.contains(&column.value.to_lowercase()) {
-                let text = format!("nothing reads column \"{}\" of \"{}\"", column.value, name.value);
-                found.push(Advice { text, hint: "Leave it out of the WITH.".to_owned(), span: column.span });
-            }
+        let columns = columns(cte);
+        let (read, unread): (Vec<&Ident>, Vec<&Ident>) =
+            columns.into_iter().partition(|column| words.names.contains(&column.value.to_lowercase()));
+        // If none is read, the rows are what matters: they are counted, or looked for.
+        for column in unread.into_iter().filter(|_| !read.is_empty()) {
+            let text = format!("nothing reads column \"{}\" of \"{}\"", column.value, name.value);
+            found.push(Advice { text, hint: "Leave it out of the WITH.".to_owned(), span: column.span });
         }
     }
 }
@@ -222,7 +270,10 @@ mod tests {
 
     /// Text, hint and the text under the caret of each advice.
     fn advice(text: &str) -> Vec<(String, String, String)> {
-        let parsed = crate::sql::parse(text, None).unwrap();
+        let mut params = crate::sql::Params::default();
+        params.set("by", "card").unwrap();
+        params.set("place", "1").unwrap();
+        let parsed = crate::sql::parse_with(text, None, &params).unwrap();
         let told = parsed.iter().flat_map(lint).map(|error| {
             let place = error.position().map(|p| p.text[p.span.clone()].to_owned()).unwrap_or_default();
             (error.message().to_owned(), error.get_hint().unwrap_or_default().to_owned(), place)
@@ -270,6 +321,24 @@ mod tests {
                 "x",
             ),
             (
+                "WITH x AS (SELECT a, b FROM t) SELECT count(a) FROM x",
+                "nothing reads column \"b\" of \"x\"",
+                "Leave it out of the WITH.",
+                "b",
+            ),
+            (
+                "SELECT a FROM t ORDER BY 'a' DESC",
+                "ORDER BY 'a' does nothing: it is a text, the same for every row",
+                "Write the column's name without quotes: ORDER BY a.",
+                "'a'",
+            ),
+            (
+                "SELECT count(*) FROM t GROUP BY $by",
+                "GROUP BY $by does nothing: parameter \"by\" is the text 'card', the same for every row",
+                "Write the column's name into the statement: a parameter is a value, never a name.",
+                "$by",
+            ),
+            (
                 "SELECT a FROM t EMIT",
                 "EMIT at the end is another name for what stands before it",
                 "Write EMIT CHANGES to follow new rows.",
@@ -293,6 +362,9 @@ mod tests {
             "WITH x AS (SELECT a FROM t GROUP BY a) SELECT count(*) FROM x",
             "WITH x(p) AS (SELECT a FROM t UNION SELECT b FROM t) SELECT count(*) FROM x",
             "WITH x AS (SELECT a, b FROM t) SELECT a FROM x JOIN u USING (b)",
+            "WITH x AS (SELECT a FROM t WHERE a > 1) SELECT count(*) FROM x",
+            "WITH x AS (SELECT a, b FROM t) SELECT c FROM u WHERE EXISTS (SELECT 1 FROM x)",
+            "SELECT a FROM t ORDER BY 1, a, upper('b'), $place",
             "WITH x AS (SELECT a FROM t) SELECT a FROM (SELECT a FROM x) y WHERE a IN (SELECT a FROM X)",
             "SELECT a FROM t WHERE a BETWEEN 5 AND 10 AND b NOT BETWEEN 9 AND 1",
             "SELECT a FROM t EMIT CHANGES",

@@ -9,11 +9,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
 use arrow::datatypes::DataType;
-use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::DFSchema;
+use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion::error::DataFusionError;
 use datafusion::logical_expr::expr::{Cast, Placeholder, TryCast};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
-use datafusion::logical_expr::{Expr, LogicalPlan};
+use datafusion::logical_expr::utils::merge_schema;
+use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan};
 use datafusion::scalar::ScalarValue;
 use sqlparser::ast::{self, BinaryOperator, Query, UnaryOperator, Value, VisitMut, VisitorMut};
 use sqlparser::tokenizer::Token;
@@ -23,6 +25,9 @@ use crate::error::{Error, Result, did_you_mean};
 
 /// What a placeholder of a typed place begins with while [`settle`] is at work; no text can be read as one.
 const TYPED: &str = "$:";
+
+/// Functions whose arguments are all of one type.
+const ALIKE: &[&str] = &["nullif", "coalesce", "nvl", "ifnull", "greatest", "least"];
 
 /// Values by name. Names are as typed: case counts.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -366,13 +371,66 @@ impl VisitorMut for Settle<'_> {
                 if let Some(name) = text.strip_prefix(TYPED) {
                     *text = format!("${name}");
                 } else if let Some(given) = text.strip_prefix('$').and_then(|name| self.params.get(name)) {
+                    let span = value.span;
                     *expr = Form::of(given).literal();
+                    // It stands where the parameter stood, for whoever has something to say about it.
+                    if let ast::Expr::Value(value) = expr {
+                        value.span = span;
+                    }
+                }
+            }
+            ast::Expr::Case { operand: Some(operand), conditions, .. } => {
+                keep(operand);
+                conditions.iter_mut().for_each(|when| keep(&mut when.condition));
+            }
+            ast::Expr::Function(call) if ALIKE.contains(&call.name.to_string().to_lowercase().as_str()) => {
+                if let ast::FunctionArguments::List(list) = &mut call.args {
+                    for arg in &mut list.args {
+                        if let ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(expr)) = arg {
+                            keep(expr);
+                        }
+                    }
                 }
             }
             _ => {}
         }
         ControlFlow::Continue(())
     }
+}
+
+/// Gives the placeholders among `values` the type that the others have.
+fn alike(values: &mut [&mut Expr], schema: &DFSchema) -> Result<(), DataFusionError> {
+    let known = values.iter().filter(|value| !matches!(value, Expr::Placeholder(_)));
+    let types = known.map(|value| value.to_field(schema)).collect::<Result<Vec<_>, _>>()?;
+    let Some((_, field)) = types.into_iter().find(|(_, field)| !field.data_type().is_null()) else { return Ok(()) };
+    for value in values {
+        if let Expr::Placeholder(place) = value
+            && place.field.as_ref().is_none_or(|field| field.data_type().is_null())
+        {
+            place.field = Some(std::sync::Arc::new(field.as_ref().clone().with_nullable(true)));
+        }
+    }
+    Ok(())
+}
+
+/// Types for the placeholders that DataFusion knows none for: what `CASE x WHEN` compares, and arguments of one type.
+fn infer(expr: Expr, schema: &DFSchema) -> Result<Expr, DataFusionError> {
+    let typed = expr.transform(|mut expr| {
+        match &mut expr {
+            Expr::Case(case) => {
+                if let Some(operand) = &mut case.expr {
+                    let whens = case.when_then_expr.iter_mut().map(|(when, _)| when.as_mut());
+                    alike(&mut [operand.as_mut()].into_iter().chain(whens).collect::<Vec<_>>(), schema)?;
+                }
+            }
+            Expr::ScalarFunction(call) if ALIKE.contains(&call.func.name()) => {
+                alike(&mut call.args.iter_mut().collect::<Vec<_>>(), schema)?;
+            }
+            _ => return Ok(Transformed::no(expr)),
+        }
+        Ok(Transformed::yes(expr))
+    });
+    typed.data()
 }
 
 /// Puts the values of `params` into the places of `plan` that wait for them.
@@ -415,10 +473,15 @@ pub fn bind(plan: LogicalPlan, params: &Params) -> Result<LogicalPlan> {
         })
     };
     let bound = plan.transform_up_with_subqueries(|plan| {
-        let schema = std::sync::Arc::clone(plan.schema());
+        // Expressions read the columns that come in; those of a leaf are its own.
+        let inputs = plan.inputs();
+        let schema = if inputs.is_empty() { plan.schema().as_ref().clone() } else { merge_schema(&inputs) };
         let names = NamePreserver::new(&plan);
         plan.map_expressions(|expr| {
-            let (expr, has_placeholder) = expr.infer_placeholder_types(&schema)?;
+            if !expr.exists(|part| Ok(matches!(part, Expr::Placeholder(_))))? {
+                return Ok(Transformed::no(expr));
+            }
+            let (expr, has_placeholder) = infer(expr, &schema)?.infer_placeholder_types(&schema)?;
             if !has_placeholder {
                 return Ok(Transformed::no(expr));
             }

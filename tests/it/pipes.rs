@@ -53,6 +53,11 @@ fn a_parameter_has_the_type_that_its_place_wants() {
         (&["like=O%"], "card LIKE $like", "3"),
         (&["n=1"], "round(amount, $n) = 2.5", "1"),
         (&["n=2"], "id + $n > 4", "3"),
+        // A text of digits, since what it is compared with is a text.
+        (&["c=7"], "CASE card WHEN $c THEN 1 ELSE 0 END = 1", "1"),
+        (&["c=7"], "nullif(card, $c) IS NULL", "1"),
+        (&["c=7"], "coalesce(card, $c) = '7'", "1"),
+        (&["c=7"], "CASE $c WHEN card THEN true ELSE false END", "1"),
     ] {
         assert_eq!(ids(&place, params, condition), found, "{params:?} {condition}");
     }
@@ -141,6 +146,12 @@ fn a_parameter_that_is_missing_unknown_or_wrong_is_named() {
             "parameter \"limit\" is to be DOUBLE here, and is 'abc'",
             "Give another value, or write CAST($limit AS TYPE).",
         ),
+        (
+            &["limit=abc"],
+            "SELECT CASE amount WHEN $limit THEN 1 END FROM topic('p')",
+            "parameter \"limit\" is to be DOUBLE here, and is 'abc'",
+            "Give another value, or write CAST($limit AS TYPE).",
+        ),
     ] {
         let mut args = vec!["sql", "--quiet"];
         params.iter().for_each(|param| args.extend(["--param", param]));
@@ -151,6 +162,11 @@ fn a_parameter_that_is_missing_unknown_or_wrong_is_named() {
         assert_eq!(lines.first().copied(), Some(format!("error: {error}").as_str()), "{ended:#?}");
         assert_eq!(lines.last().copied(), Some(format!("hint: {hint}").as_str()), "{ended:#?}");
     }
+    // A name cannot be given from outside: rows would be ordered by a text.
+    let sql = "SELECT id FROM topic('p') ORDER BY $by";
+    let ended = place.vatic(&["sql", "--param", "by=amount", sql]);
+    assert_eq!(ended.code, 0, "{}", ended.err);
+    assert!(ended.err.contains("ORDER BY $by does nothing: parameter \"by\" is the text 'amount'"), "{}", ended.err);
     // The place is pointed at, and nothing has run before.
     let ended = place.vatic(&["sql", "INSERT INTO p VALUES (1); SELECT $x"]);
     assert!(ended.err.contains("\n  |                                  ^^\n"), "{}", ended.err);

@@ -1,5 +1,6 @@
 //! What a query may not have: parts that DataFusion's planner would pass over in silence, and statements inside of it.
 
+use std::borrow::Cow;
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{Expr, Query, Select, SetExpr, TableFactor, Visit, Visitor};
@@ -36,14 +37,16 @@ struct Check {
     too_deep: bool,
 }
 
-type Flow = ControlFlow<(&'static str, &'static str)>;
+/// What is not available, and what to do instead.
+type Refused = (&'static str, Cow<'static, str>);
+type Flow = ControlFlow<Refused>;
 
 fn refuse(found: bool, what: &'static str, hint: &'static str) -> Flow {
-    if found { ControlFlow::Break((what, hint)) } else { ControlFlow::Continue(()) }
+    if found { ControlFlow::Break((what, Cow::Borrowed(hint))) } else { ControlFlow::Continue(()) }
 }
 
 impl Visitor for Check {
-    type Break = (&'static str, &'static str);
+    type Break = Refused;
 
     fn pre_visit_expr(&mut self, _: &Expr) -> Flow {
         self.depth += 1;
@@ -66,6 +69,10 @@ impl Visitor for Check {
         }
         self.too_deep |= united > UNITED;
         refuse(self.too_deep, "too many queries are united", "Unite some of them in a view.")?;
+        if let Some(fetch) = &query.fetch {
+            let rows = fetch.quantity.as_ref().map_or("1".to_owned(), ToString::to_string);
+            return ControlFlow::Break(("FETCH", Cow::Owned(format!("Write LIMIT {rows}."))));
+        }
         refuse(!query.locks.is_empty(), "FOR UPDATE", "Leave it out: reading locks nothing.")?;
         refuse(query.for_clause.is_some(), "FOR XML or FOR JSON", "Use --format json.")?;
         refuse(!query.pipe_operators.is_empty(), "|>", "Write the query in clauses.")?;

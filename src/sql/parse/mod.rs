@@ -117,9 +117,6 @@ fn follow(statement: &mut Statement, mut emit: Emit, place: Position) -> Result<
         Statement::Explain { statement, .. } => follow(statement, emit, place),
         Statement::Query { query, emit: slot } => {
             let wrong = |what: &str, hint: &str| Err(Error::user(what).hint(hint).at(place.clone()));
-            if query.fetch.is_some() {
-                return wrong("FETCH is not available with EMIT CHANGES", "Write LIMIT.");
-            }
             match query.limit_clause.take() {
                 None => {}
                 Some(LimitClause::LimitOffset { limit: Some(Expr::Value(value)), offset: None, limit_by })

@@ -11,25 +11,33 @@
 //! ```
 //!
 //! The lines stand in the order in which a row meets them; the inputs of a union or a join come before it, one after another.
-//! What an operator counted while it ran goes with its step; operators without a line add their time to the next one.
+//! What an operator counted while it ran goes with its step; operators without a line add their time to the next one. Beside
+//! the steps go the columns' [`Title`]s: what people call the columns, which the plan knows by their places only.
+
+mod operators;
+mod render;
+mod scans;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arrow::datatypes::DataType;
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::{Column, Literal};
-use datafusion::physical_expr_common::physical_expr::fmt_sql;
+use datafusion::physical_expr::scalar_subquery::ScalarSubqueryExpr;
 use datafusion::physical_plan::aggregates::{AggregateExec, AggregateMode};
 use datafusion::physical_plan::filter::FilterExec;
-use datafusion::physical_plan::joins::HashJoinExec;
-use datafusion::physical_plan::limit::GlobalLimitExec;
 use datafusion::physical_plan::projection::ProjectionExec;
+use datafusion::physical_plan::scalar_subquery::ScalarSubqueryExec;
 use datafusion::physical_plan::sorts::sort::SortExec;
 use datafusion::physical_plan::{ExecutionPlan, displayable};
 use serde_json::{Map, Value, json};
 
-use crate::error::sql_types;
+pub use self::scans::{Scan, scans_in};
+
+use self::operators::{Said, Told, aggregate_calls, group_titles, limited, projected, said};
+use self::render::{Scope, Subquery, Title};
 use crate::model::{LiveModel, Resolution};
 use crate::stream::operators::score::ScoreExec;
 use crate::stream::scan::{BoundedScanExec, EpochScanExec};
@@ -44,6 +52,10 @@ pub struct Facts {
     pub costs: BTreeMap<(Arc<str>, u64), f64>,
     /// Whether a missing model is waited for, or gives NULL.
     pub waits: bool,
+    /// The names of the columns that come out, for people; those of the plan where they are missing.
+    pub names: Vec<String>,
+    /// The tables that are read, under the names that the query gives them: [`scans_in`].
+    pub scans: Vec<Scan>,
 }
 
 /// One step of a plan, behind those that feed it.
@@ -100,14 +112,18 @@ impl Step {
 /// `plan` as a tree of steps, whose root is what comes out.
 #[must_use]
 pub fn explain(plan: &Arc<dyn ExecutionPlan>, facts: &Facts) -> Step {
-    let mut walk = Walk { facts, hidden: Duration::ZERO };
-    let (mut steps, names) = walk.steps(plan, true);
+    let scans = facts.scans.clone();
+    let mut walk = Walk { facts, scans, hidden: Duration::ZERO, subqueries: Vec::new(), calls: None };
+    let (mut steps, titles) = walk.steps(plan, true);
     let spare = walk.hidden;
     let mut root = match steps.pop() {
-        Some(root) if steps.is_empty() && root.name == "output" => root,
+        Some(mut root) if root.name == "output" => {
+            root.inputs.splice(0..0, steps);
+            root
+        }
         last => {
             steps.extend(last);
-            let fields: Vec<String> = plan.schema().fields().iter().map(|f| written(f.name(), &names)).collect();
+            let fields: Vec<String> = output(plan, &titles, &facts.names);
             let rows = steps.last().and_then(|step| step.rows);
             let mut root = Step::new("output", fields.join(", "), steps).fact("columns", fields);
             root.rows = rows;
@@ -118,6 +134,21 @@ pub fn explain(plan: &Arc<dyn ExecutionPlan>, facts: &Facts) -> Step {
         root.time = Some(root.time.unwrap_or_default() + spare);
     }
     root
+}
+
+/// The columns that come out of `plan` as they are.
+fn output(plan: &Arc<dyn ExecutionPlan>, titles: &[Title], names: &[String]) -> Vec<String> {
+    let scope = Scope { titles, among: titles, qualified: false, subqueries: &[] };
+    let schema = plan.schema();
+    let texts = schema.fields().iter().enumerate().map(|(at, field)| {
+        let column: Arc<dyn PhysicalExpr> = Arc::new(Column::new(field.name(), at));
+        let text = scope.sql(&column);
+        let name = names.get(at).unwrap_or(field.name());
+        let same = text == *name || titles.get(at).is_some_and(|title| title.text == *name);
+        // Without names, a column is called after what it is.
+        if same || names.is_empty() { text } else { format!("{text} AS {name}") }
+    });
+    texts.collect()
 }
 
 /// The topics that the leaves of a plan read.
@@ -144,47 +175,77 @@ pub fn models_in(plan: &Arc<dyn ExecutionPlan>) -> Vec<Arc<LiveModel>> {
     models
 }
 
-/// What made columns stand for, by their names.
-type Names = BTreeMap<String, String>;
-
 struct Walk<'a> {
     facts: &'a Facts,
+    /// The tables whose leaves have not been met.
+    scans: Vec<Scan>,
     /// The time of operators without a line that have run since the last step.
     hidden: Duration,
+    subqueries: Vec<Subquery>,
+    /// The calls of the half of an aggregate that sees the rows, for the other half.
+    calls: Option<Vec<String>>,
 }
 
+/// The steps that rows have behind them: one, unless a union or a join follows; and the columns that the rows then have.
+type Way = (Vec<Step>, Vec<Title>);
+
 impl Walk<'_> {
-    /// The steps that the rows of `plan` have behind them: one, unless a union or a join follows.
-    fn steps(&mut self, plan: &Arc<dyn ExecutionPlan>, top: bool) -> (Vec<Step>, Names) {
-        let passes = is_plumbing(plan);
-        let mut names = Names::new();
-        let mut inputs = Vec::new();
-        for child in plan.children() {
-            let (steps, made) = self.steps(child, top && passes);
-            inputs.extend(steps);
-            names.extend(made);
+    fn steps(&mut self, plan: &Arc<dyn ExecutionPlan>, top: bool) -> Way {
+        if let Some(values) = plan.downcast_ref::<ScalarSubqueryExec>() {
+            return self.with_subqueries(values, top);
         }
-        let step = if let Some(score) = plan.downcast_ref::<ScoreExec>() {
-            self.score(score, inputs, &mut names)
+        let limit = limit_of(plan);
+        let passes = limit.is_none() && is_plumbing(plan);
+        let (mut inputs, mut given) = (Vec::new(), Vec::new());
+        for child in plan.children() {
+            let (steps, titles) = self.steps(child, top && passes);
+            inputs.extend(steps);
+            given.push(titles);
+        }
+        let (calls, subqueries) = (self.calls.take(), self.subqueries.clone());
+        let told = Told { plan, given: &given, subqueries: &subqueries, calls };
+        let scope = told.scope();
+        let (step, titles) = if let Some(score) = plan.downcast_ref::<ScoreExec>() {
+            let (step, made) = self.score(score, &scope, inputs);
+            let titles = scope.titles.iter().cloned().chain(made).collect();
+            let Some(step) = step else { return (Vec::new(), titles) };
+            (step, titles)
         } else if let Some(filter) = plan.downcast_ref::<FilterExec>() {
-            let condition = sql(filter.predicate(), &names);
-            Some(Step::new("filter", condition.as_str(), inputs).fact("condition", condition))
+            let condition = scope.sql(filter.predicate());
+            let first = filter.fetch().map_or(String::new(), |n| format!(", the first {n}"));
+            let kept = filter.projection().as_deref();
+            let titles = match kept {
+                Some(kept) => kept.iter().filter_map(|&at| scope.titles.get(at).cloned()).collect(),
+                None => scope.titles.to_vec(),
+            };
+            (Step::new("filter", format!("{condition}{first}"), inputs).fact("condition", condition), titles)
         } else if let Some(projection) = plan.downcast_ref::<ProjectionExec>() {
-            match projected(projection, top, &mut names) {
-                Some(columns) => {
+            match projected(projection, top.then_some(self.facts.names.as_slice()), &scope) {
+                (Some(columns), titles) => {
                     let name = if top { "output" } else { "project" };
-                    Some(Step::new(name, columns.join(", "), inputs).fact("columns", columns))
+                    (Step::new(name, columns.join(", "), inputs).fact("columns", columns), titles)
                 }
-                None => return (self.pass(plan, inputs), names),
+                (None, titles) => return (self.pass(plan, inputs), fitting(plan, titles)),
             }
         } else if plan.children().is_empty() {
-            Some(self.read(plan))
+            self.read(plan)
+        } else if let Some(most) = limit {
+            (limited(Some(most), 0, inputs), scope.titles.to_vec())
+        } else if let (Some(aggregate), true) = (plan.downcast_ref::<AggregateExec>(), passes) {
+            let calls = aggregate_calls(aggregate, &scope);
+            let titles = group_titles(aggregate, &scope);
+            self.calls = Some(calls);
+            return (self.pass(plan, inputs), padded(plan, titles));
         } else if passes {
-            return (self.pass(plan, inputs), names);
+            let titles = fitting(plan, scope.titles.to_vec());
+            // What is between the halves of an aggregate hands its calls on.
+            self.calls = told.calls;
+            return (self.pass(plan, inputs), titles);
         } else {
-            Some(other(plan, &names, inputs))
+            let Said { step, titles } = said(&told, inputs);
+            (step, titles)
         };
-        let Some(mut step) = step else { return (Vec::new(), names) };
+        let mut step = step;
         let metrics = plan.metrics().unwrap_or_default();
         // The kernel is what works, the score is what counts.
         let by_kernel = step.name == "kernel" && !step.inputs.is_empty();
@@ -192,26 +253,47 @@ impl Walk<'_> {
         counted.rows = metrics.output_rows().map(|rows| rows as u64);
         counted.time =
             metrics.elapsed_compute().map(|ns| Duration::from_nanos(ns as u64) + std::mem::take(&mut self.hidden));
-        (vec![step], names)
+        (vec![step], fitting(plan, titles))
     }
 
-    /// An operator without a line; its time is the next one's.
-    fn pass(&mut self, plan: &Arc<dyn ExecutionPlan>, inputs: Vec<Step>) -> Vec<Step> {
-        self.hidden += Duration::from_nanos(plan.metrics().and_then(|m| m.elapsed_compute()).unwrap_or(0) as u64);
+    /// Subqueries that are values are computed first; then the rows go their way.
+    fn with_subqueries(&mut self, values: &ScalarSubqueryExec, top: bool) -> Way {
+        let mut steps = Vec::new();
+        for link in values.subqueries() {
+            let (inputs, titles) = self.steps(&link.plan, false);
+            let gives = titles.into_iter().next().map_or_else(|| "a value".to_owned(), |t| t.made_of.unwrap_or(t.text));
+            let mut step = Step::new("subquery", format!("one value: {gives}"), inputs).fact("value", gives.as_str());
+            step.rows = step.inputs.last().and_then(|input| input.rows);
+            steps.push(step);
+            // Equal to the expressions that stand for it: they are told apart by their place in the results.
+            let place = ScalarSubqueryExpr::new(DataType::Null, true, link.index, values.results().clone());
+            self.subqueries.push((Arc::new(place), gives));
+        }
+        let (rows, titles) = self.steps(values.input(), top);
+        steps.extend(rows);
+        (steps, titles)
+    }
+
+    /// An operator without a line; its time is the next one's. One that ends a sort over several streams has the rows of it.
+    fn pass(&mut self, plan: &Arc<dyn ExecutionPlan>, mut inputs: Vec<Step>) -> Vec<Step> {
+        let metrics = plan.metrics().unwrap_or_default();
+        self.hidden += Duration::from_nanos(metrics.elapsed_compute().unwrap_or(0) as u64);
+        if let (Some(_), Some(rows), [step]) = (plan.fetch(), metrics.output_rows(), inputs.as_mut_slice()) {
+            sorted(step, rows as u64);
+        }
         inputs
     }
 
-    fn score(&self, score: &ScoreExec, mut inputs: Vec<Step>, names: &mut Names) -> Option<Step> {
-        let mut last = None;
+    fn score(&self, score: &ScoreExec, scope: &Scope, mut inputs: Vec<Step>) -> (Option<Step>, Vec<Title>) {
+        let (mut last, mut made) = (None, Vec::new());
         for call in score.calls() {
-            let args: Vec<String> = [&call.model].into_iter().chain(&call.features).map(|arg| sql(arg, names)).collect();
-            let text = format!("{}({})", call.function.name(), args.join(", "));
+            let text = format!("{}({})", call.function.name(), scope.list([&call.model].into_iter().chain(&call.features)));
             inputs.extend(last.take());
             let step = Step::new("score", "", std::mem::take(&mut inputs)).fact("call", text.as_str());
             last = Some(self.by(step, &text, score, &call.model));
-            names.insert(call.column.clone(), text);
+            made.push(Title::whole(&call.column, text));
         }
-        last
+        (last, made)
     }
 
     /// What the call would be made with now: version, kernels, cost.
@@ -253,11 +335,14 @@ impl Walk<'_> {
         }
     }
 
-    fn read(&self, plan: &Arc<dyn ExecutionPlan>) -> Step {
+    fn read(&mut self, plan: &Arc<dyn ExecutionPlan>) -> (Step, Vec<Title>) {
         let columns: Vec<String> = plan.schema().fields().iter().map(|c| c.name().clone()).collect();
         let list = if columns.is_empty() { "no column".to_owned() } else { columns.join(", ") };
-        let Some(table) = leaf_table(plan) else {
-            return Step::new("read", unknown_leaf(plan, &list), Vec::new()).fact("columns", columns);
+        let read = leaf_table(plan);
+        let table = scans::take(&mut self.scans, read.as_deref(), &columns);
+        let titles = columns.iter().map(|name| Title::column(name, table.clone())).collect();
+        let Some(table) = read else {
+            return (Step::new("read", unknown_leaf(plan, &list), Vec::new()).fact("columns", columns), titles);
         };
         let all = table.schema.fields().len();
         let of = if columns.len() == all { String::new() } else { format!(" ({} of {all} columns)", columns.len()) };
@@ -277,7 +362,58 @@ impl Walk<'_> {
         } else {
             (format!("table \"{}\", a generator; makes {list}{of}", table.name), step)
         };
-        Step { text, ..step.fact("columns", columns) }
+        (Step { text, ..step.fact("columns", columns) }, titles)
+    }
+}
+
+/// `titles` under the names that the columns of `plan` have; those names, if the titles are not of these columns.
+fn fitting(plan: &Arc<dyn ExecutionPlan>, titles: Vec<Title>) -> Vec<Title> {
+    let schema = plan.schema();
+    let fields = schema.fields().iter().map(|field| field.name());
+    if titles.len() == schema.fields().len() {
+        fields.zip(titles).map(|(name, title)| title.known_as(name)).collect()
+    } else {
+        fields.map(|name| Title::column(name, None)).collect()
+    }
+}
+
+/// The groups of the first half of an aggregate; behind them stands what no query names.
+fn padded(plan: &Arc<dyn ExecutionPlan>, mut titles: Vec<Title>) -> Vec<Title> {
+    let schema = plan.schema();
+    let rest = schema.fields().iter().skip(titles.len()).map(|field| Title::column(field.name(), None));
+    titles.extend(rest);
+    fitting(plan, titles)
+}
+
+/// How many rows an operator without a line lets through, unless that is said by the sort below it.
+fn limit_of(plan: &Arc<dyn ExecutionPlan>) -> Option<usize> {
+    let joins_streams = matches!(plan.name(), "CoalescePartitionsExec" | "SortPreservingMergeExec");
+    let most = plan.fetch().filter(|_| joins_streams)?;
+    let mut below = plan.children();
+    while let [child] = below[..] {
+        if let Some(sort) = child.downcast_ref::<SortExec>() {
+            return (sort.fetch() != Some(most)).then_some(most);
+        }
+        let keeps = child.downcast_ref::<ProjectionExec>().is_some()
+            || child.downcast_ref::<ScoreExec>().is_some()
+            || is_plumbing(child) && child.downcast_ref::<AggregateExec>().is_none();
+        if !keeps {
+            break;
+        }
+        below = child.children();
+    }
+    Some(most)
+}
+
+/// Each stream sorts its own rows and keeps the first few of them; where the streams come together, fewer are left.
+fn sorted(step: &mut Step, rows: u64) {
+    if step.rows.is_some() {
+        step.rows = Some(rows);
+    }
+    if matches!(step.name.as_str(), "output" | "project" | "score" | "kernel")
+        && let [input] = step.inputs.as_mut_slice()
+    {
+        sorted(input, rows);
     }
 }
 
@@ -290,70 +426,6 @@ fn nanoseconds(count: f64) -> String {
     }
 }
 
-/// The columns that a projection computes, or gives at the top; one that only picks columns says nothing, for the scan has
-/// only those that are needed.
-fn projected(projection: &ProjectionExec, top: bool, names: &mut Names) -> Option<Vec<String>> {
-    let mut made = Names::new();
-    let mut columns = Vec::new();
-    let mut computes = top;
-    for column in projection.expr() {
-        let text = sql(&column.expr, names);
-        let is_column = column.expr.downcast_ref::<Column>().is_some_and(|c| c.name() == column.alias);
-        computes |= !is_column;
-        if is_column && names.contains_key(&column.alias) {
-            made.insert(column.alias.clone(), text.clone());
-        }
-        columns.push(if text == column.alias || !top && is_column { text } else { format!("{text} AS {}", column.alias) });
-    }
-    *names = made;
-    computes.then_some(columns)
-}
-
-/// Operators of DataFusion's own, said in SQL's words as far as they are known here.
-fn other(plan: &Arc<dyn ExecutionPlan>, names: &Names, inputs: Vec<Step>) -> Step {
-    if let Some(aggregate) = plan.downcast_ref::<AggregateExec>() {
-        let keys: Vec<String> = aggregate.group_expr().expr().iter().map(|(_, name)| written(name, names)).collect();
-        let calls: Vec<String> = aggregate.aggr_expr().iter().map(|call| plain(&written(call.name(), names))).collect();
-        let by = if keys.is_empty() { "all rows".to_owned() } else { format!("by {}", keys.join(", ")) };
-        let of = if calls.is_empty() { String::new() } else { format!(": {}", calls.join(", ")) };
-        return Step::new("aggregate", format!("{by}{of}"), inputs).fact("by", keys).fact("calls", calls);
-    }
-    if let Some(sort) = plan.downcast_ref::<SortExec>() {
-        let keys: Vec<String> = sort.expr().iter().map(|key| plain(&without_indices(&key.to_string()))).collect();
-        let first = sort.fetch().map_or(String::new(), |n| format!(", the first {n}"));
-        return Step::new("sort", format!("{}{first}", written(&keys.join(", "), names)), inputs).fact("by", keys);
-    }
-    if let Some(limit) = plan.downcast_ref::<GlobalLimitExec>() {
-        let most = limit.fetch().map_or("all rows".to_owned(), |n| format!("{n} row{}", if n == 1 { "" } else { "s" }));
-        let skip = if limit.skip() == 0 { String::new() } else { format!(", behind the first {}", limit.skip()) };
-        return Step::new("limit", format!("{most}{skip}"), inputs)
-            .fact("rows_at_most", limit.fetch())
-            .fact("skip", limit.skip());
-    }
-    if let Some(join) = plan.downcast_ref::<HashJoinExec>() {
-        let on: Vec<String> = join.on().iter().map(|(l, r)| format!("{} = {}", sql(l, names), sql(r, names))).collect();
-        let kind = join.join_type().to_string();
-        return Step::new("join", format!("{} on {}", kind.to_lowercase(), on.join(" AND ")), inputs)
-            .fact("kind", kind)
-            .fact("on", on);
-    }
-    let name = plan.name().trim_end_matches("Exec").to_lowercase();
-    let text = without_indices(&one_line(plan));
-    Step::new(&name, text.split_once(": ").map_or("", |(_, rest)| rest), inputs)
-}
-
-/// `count(Int64(1))`, as DataFusion calls it, as it was written.
-fn plain(text: &str) -> String {
-    sql_types(text).replace("count(1)", "count(*)")
-}
-
-/// `amount@2 DESC` without the place of the column.
-fn without_indices(text: &str) -> String {
-    let mut parts = text.split('@');
-    let first = parts.next().unwrap_or_default().to_owned();
-    parts.fold(first, |text, part| text + part.trim_start_matches(|c: char| c.is_ascii_digit()))
-}
-
 /// A leaf that is none of ours.
 fn unknown_leaf(plan: &Arc<dyn ExecutionPlan>, columns: &str) -> String {
     match plan.name() {
@@ -361,6 +433,8 @@ fn unknown_leaf(plan: &Arc<dyn ExecutionPlan>, columns: &str) -> String {
         "EmptyExec" => "nothing: a condition is never true".to_owned(),
         "DataSourceExec" if one_line(plan).contains("file_type=parquet") => format!("Parquet files; decodes {columns}"),
         "DataSourceExec" => format!("rows at hand: {columns}"),
+        "LazyMemoryExec" => format!("rows made by a function: {columns}"),
+        "WorkTableExec" => "the rows that the recursion gave last".to_owned(),
         _ => one_line(plan),
     }
 }
@@ -392,29 +466,6 @@ fn resolution(score: &ScoreExec, model: &Arc<dyn PhysicalExpr>) -> Option<(Strin
     let name = model.downcast_ref::<Literal>()?.value().try_as_str().flatten()?.to_owned();
     let resolution = score.config().cell.get().models.resolve(&name);
     Some((name, resolution))
-}
-
-/// An expression as SQL, with calls in the place of the columns that they became.
-fn sql(expr: &Arc<dyn PhysicalExpr>, names: &Names) -> String {
-    let text = literals(expr).unwrap_or_else(|| plain(&fmt_sql(expr.as_ref()).to_string()));
-    written(&text, names)
-}
-
-/// A lone literal in SQL's quotes, which `fmt_sql` leaves out.
-fn literals(expr: &Arc<dyn PhysicalExpr>) -> Option<String> {
-    let literal = expr.downcast_ref::<Literal>()?;
-    literal.value().try_as_str().flatten().map(|text| format!("'{}'", text.replace('\'', "''")))
-}
-
-/// `text` with the names of made columns replaced by what they stand for, the longest first: `__score_1` begins `__score_10`.
-fn written(text: &str, names: &Names) -> String {
-    let mut text = text.to_owned();
-    let mut by_length: Vec<_> = names.iter().collect();
-    by_length.sort_by_key(|(name, _)| std::cmp::Reverse(name.len()));
-    for (name, call) in by_length {
-        text = text.replace(name.as_str(), call);
-    }
-    text
 }
 
 fn one_line(plan: &Arc<dyn ExecutionPlan>) -> String {

@@ -585,6 +585,55 @@ async fn explain_reads_in_the_order_in_which_a_row_travels() {
     );
 }
 
+/// A function that waits, such as one that asks a service.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Waits(datafusion::logical_expr::Signature);
+
+impl datafusion::logical_expr::ScalarUDFImpl for Waits {
+    fn name(&self) -> &str {
+        "lookup"
+    }
+    fn signature(&self) -> &datafusion::logical_expr::Signature {
+        &self.0
+    }
+    fn return_type(&self, _: &[DataType]) -> DataFusionResult<DataType> {
+        Ok(DataType::Int64)
+    }
+    fn invoke_with_args(
+        &self,
+        _: datafusion::logical_expr::ScalarFunctionArgs,
+    ) -> DataFusionResult<datafusion::logical_expr::ColumnarValue> {
+        datafusion::common::internal_err!("only planned")
+    }
+}
+
+#[async_trait]
+impl datafusion::logical_expr::async_udf::AsyncScalarUDFImpl for Waits {
+    async fn invoke_async_with_args(
+        &self,
+        _: datafusion::logical_expr::ScalarFunctionArgs,
+    ) -> DataFusionResult<datafusion::logical_expr::ColumnarValue> {
+        datafusion::common::internal_err!("only planned")
+    }
+}
+
+#[tokio::test]
+async fn explain_writes_a_function_that_waits_as_its_call() {
+    use datafusion::logical_expr::async_udf::AsyncScalarUDF;
+    use datafusion::logical_expr::{Signature, Volatility};
+    let session = Session::new(JOB).await;
+    let waits = Waits(Signature::any(2, Volatility::Volatile));
+    session.context.register_udf(AsyncScalarUDF::new(Arc::new(waits)).into_scalar_udf());
+    let sql = "SELECT id FROM t WHERE lookup(card, 'a@1') > 3";
+    let plan = session.context.sql(sql).await.unwrap().create_physical_plan().await.unwrap();
+    let root = explain::explain(&plan, &explain::Facts::default());
+    let lines: Vec<String> = root.in_order().into_iter().map(|step| format!("{}: {}", step.name, step.text)).collect();
+    assert_eq!(
+        lines,
+        ["read: rows at hand: id, card", "call: lookup(card, 'a@1')", "filter: lookup(card, 'a@1') > 3", "output: id",]
+    );
+}
+
 #[tokio::test]
 async fn numbers_from_n_are_the_same_each_time() {
     let session = Session::new(SELECT).await;
