@@ -15,7 +15,7 @@ static MODEL: LazyLock<Model> =
 /// The risk of a payment. A row that the model fails on panics, which is its error in vatic and ends the pipeline in Arroyo:
 /// `unwrap_or(None)` makes it NULL.
 #[udf]
-fn vatic_score(amount: Option<f64>, hour: Option<f64>, distance_km: Option<f64>, tx_last_hour: Option<f64>) -> Option<f64> {
+fn vatic_score(amount: Option<f64>, hour: Option<i64>, distance_km: Option<f64>, tx_last_hour: Option<i64>) -> Option<f64> {
     let row = [amount.into(), hour.into(), distance_km.into(), tx_last_hour.into()];
     MODEL.score(&row).unwrap_or_else(|e| panic!("{e}"))
 }

@@ -1,5 +1,7 @@
 //! What the scorer's files need of vatic's `src/error.rs`, which itself needs DataFusion.
 
+#![allow(dead_code)] // what vatic asks of it besides
+
 /// Any error as a cause.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -18,6 +20,10 @@ pub trait Explain: std::error::Error {
     fn kind(&self) -> ErrorKind;
     /// What to do next.
     fn hint(&self) -> Option<String>;
+    /// Which argument of the call it is about.
+    fn argument(&self) -> Option<usize> {
+        None
+    }
 }
 
 /// vatic looks for a name that may have been meant; here features have no names.
