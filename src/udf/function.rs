@@ -282,9 +282,12 @@ fn fits(from: &DataType, to: &DataType) -> bool {
     let text = |t: &DataType| matches!(t, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View);
     let bytes = |t: &DataType| matches!(t, DataType::Binary | DataType::LargeBinary | DataType::BinaryView);
     let time = |t: &DataType| matches!(t, DataType::Timestamp(..));
+    let whole = |t: &DataType| {
+        t.is_integer() || matches!(t, DataType::Decimal128(_, scale) | DataType::Decimal256(_, scale) if *scale <= 0)
+    };
     matches!(from, DataType::Null)
         || from == to
-        || (from.is_numeric() && to.is_numeric() && (from.is_integer() || !to.is_integer()))
+        || (from.is_numeric() && to.is_numeric() && (whole(from) || !to.is_integer()))
         || (text(from) && text(to))
         || (bytes(from) && bytes(to))
         || (time(from) && time(to))
