@@ -9,24 +9,29 @@
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
+use tokio::sync::RwLock;
 
 use super::input::{PARTITIONS, network};
 use crate::cli::Context;
+use crate::cli::ui::Ui;
 use crate::config::Options;
 use crate::connector::{Broker, NewTopic};
 use crate::engine::{Engine, EngineConfig, EpochHook, Job, Notices, Outcome, PublishOptions, UntilEnd};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 
 /// The model that all cases use.
 pub(super) const MODEL: &str = "mlp";
+/// Longer than brokers wait for a member that says nothing.
+const SESSION: Duration = Duration::from_secs(20);
 
 /// A place for one case.
 pub(super) struct Lab {
@@ -35,11 +40,14 @@ pub(super) struct Lab {
     dir: TempDir,
     /// What stands behind `--broker` and `-X`.
     config: EngineConfig,
+    ui: Arc<Ui>,
     kafka: bool,
     /// In front of every name on Kafka; empty on a broker of our own.
     prefix: String,
     jobs: Mutex<Vec<Arc<Job>>>,
     groups: Mutex<Vec<String>>,
+    /// Shared by what makes something on a broker of others; closing takes it for itself.
+    making: RwLock<()>,
     /// From here on nothing that is said matters: topics go away under those who follow them.
     closing: Arc<AtomicBool>,
 }
@@ -59,15 +67,31 @@ impl Lab {
         let prefix =
             if kafka { format!("vatic-bench-{:x}-{}-", crate::time::now(), std::process::id()) } else { String::new() };
         let (ui, closing) = (Arc::clone(&cx.ui), Arc::<AtomicBool>::default());
-        let over = Arc::clone(&closing);
+        let (over, told) = (Arc::clone(&closing), Arc::clone(&ui));
         let warnings = Notices::new(move |notice| {
             if notice.level == crate::engine::Level::Warning && !over.load(Relaxed) {
-                ui.warning(&notice.text);
+                told.warning(&notice.text);
             }
         });
         let engine = Engine::open(config.clone(), warnings).await?;
-        let (jobs, groups) = (Mutex::default(), Mutex::default());
-        Ok(Self { engine, dir, config, kafka, prefix, jobs, groups, closing })
+        let (jobs, groups, making) = (Mutex::default(), Mutex::default(), RwLock::default());
+        Ok(Self { engine, dir, config, ui, kafka, prefix, jobs, groups, making, closing })
+    }
+
+    /// `work` on this lab, up to its end or a signal. What is being made when the signal comes is made first: a request that has left
+    /// cannot be called back, and what it makes would stay behind.
+    pub(super) async fn until_signal<T>(&self, cx: &Context, work: impl Future<Output = Result<T>>) -> Result<T> {
+        let mut work = pin!(work);
+        let stopped = tokio::select! {
+            outcome = &mut work => return outcome,
+            stopped = cx.until_signal(std::future::pending::<Result<T>>()) => stopped,
+        };
+        tokio::select! {
+            _ = &mut work => {}
+            // Waits for those who make, and is served before those who ask next.
+            _ = self.making.write() => {}
+        }
+        stopped
     }
 
     /// Ends what runs and takes everything away that was made on a broker of others.
@@ -84,11 +108,27 @@ impl Lab {
         }
         let groups = std::mem::take(&mut *self.groups.lock().unwrap_or_else(PoisonError::into_inner));
         for group in groups {
-            // Fails where the job never came to commit.
-            let _ = self.broker().reset_group(&group, &[]).await;
+            if let Err(error) = self.forget(&group).await {
+                self.ui.warning(&format!("group \"{group}\" stays: {error}"));
+            }
         }
         for topic in [self.input(), self.output(), self.models()] {
-            let _ = self.broker().delete_topic(&topic).await;
+            if let Err(error) = self.broker().delete_topic(&topic).await {
+                self.ui.warning(&format!("topic \"{topic}\" stays: {error}"));
+            }
+        }
+    }
+
+    /// Deletes a group. A member that was stopped while it joined is one until its session is over, so a busy group is asked again.
+    async fn forget(&self, group: &str) -> Result<()> {
+        let begun = Instant::now();
+        loop {
+            match self.broker().reset_group(group, &[]).await {
+                Err(error) if error.kind() == ErrorKind::User && begun.elapsed() < SESSION => {
+                    tokio::time::sleep(Duration::from_millis(200)).await;
+                }
+                outcome => return outcome.map(|_| ()),
+            }
         }
     }
 
@@ -118,6 +158,7 @@ impl Lab {
 
     /// Creates the topics of the case, the input with so many partitions.
     pub(super) async fn topics(&self, partitions: i32) -> Result<()> {
+        let _making = self.making.read().await;
         for (name, partitions) in [(self.input(), partitions), (self.output(), PARTITIONS)] {
             self.broker().create_topic(&NewTopic { name, partitions: Some(partitions), ..NewTopic::default() }).await?;
         }
@@ -141,6 +182,7 @@ impl Lab {
 
     /// Publishes the network as version `number`.
     pub(super) async fn publish(&self, number: u8) -> Result<u64> {
+        let _making = self.making.read().await;
         let options = PublishOptions::default();
         Ok(self.engine.publish(&self.models(), MODEL, network(number), &options).await?.version)
     }
@@ -165,6 +207,7 @@ impl Lab {
         if let Some(hook) = hook {
             session.set_epoch_hook(hook);
         }
+        let _making = self.making.read().await;
         for statement in session.parse(&(self.preamble("job") + sql), None)? {
             if let Outcome::Job(job) = session.execute(&statement).await? {
                 self.jobs.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&job));

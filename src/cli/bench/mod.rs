@@ -54,7 +54,7 @@ impl Case {
     /// Runs it in a lab, which is cleaned up however it ends.
     async fn measure(self, cx: &Context, rows: u64) -> Result<Report> {
         let lab = cx.until_signal(Lab::new(cx)).await?;
-        let outcome = cx.until_signal(self.run(cx, &lab, rows)).await;
+        let outcome = lab.until_signal(cx, self.run(cx, &lab, rows)).await;
         lab.close().await;
         outcome
     }
