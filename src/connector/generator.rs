@@ -109,6 +109,9 @@ impl Source for Generator {
             self.assigned = true;
             return Ok(Event::Assigned(vec![Assignment { input: 0, partition: 0, offset: self.next, committed: None }]));
         }
+        if limit.is_none() {
+            return std::future::pending().await;
+        }
         let end = self.end.unwrap_or(i64::MAX);
         if self.next >= end {
             return Ok(Event::Finished);

@@ -205,13 +205,24 @@ pub enum Start {
     Offsets(BTreeMap<Partition, i64>),
 }
 
-/// How much one call may return. At least one record is returned, whatever its size.
+/// How much one call may return. At least one record is returned, whatever its size, unless none is wanted.
 #[derive(Debug, Clone, Copy)]
 pub struct Limit {
     /// At most so many rows.
     pub rows: usize,
     /// At most so many bytes of records.
     pub bytes: usize,
+}
+
+impl Limit {
+    /// No record, and no end either: only partitions that come and go, which must be answered at all times.
+    pub const NONE: Self = Self { rows: 0, bytes: 0 };
+
+    /// Whether no record is wanted.
+    #[must_use]
+    pub fn is_none(self) -> bool {
+        self.rows == 0
+    }
 }
 
 /// An input of a query: topics of one group, a file, a generator.

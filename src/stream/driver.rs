@@ -209,6 +209,10 @@ struct Run {
     turn: usize,
     /// Whether it was said that the query changed.
     told_changed: bool,
+    /// Versions of earlier epochs may be missing: no record is taken before they are there.
+    unready: bool,
+    /// The models of which it was said that they are missing.
+    told_absent: BTreeSet<String>,
 }
 
 impl Driver {
@@ -237,6 +241,7 @@ impl Driver {
                 return Ok(End::Finished);
             }
             let room = run.pending.bytes < self.pending_bytes;
+            let limit = if run.unready { Limit::NONE } else { self.limit };
             tokio::select! {
                 biased;
                 () = stopped(&mut self.stop) => {
@@ -244,7 +249,9 @@ impl Driver {
                     return Ok(End::Stopped);
                 }
                 done = wait(&mut run.in_flight), if run.in_flight.is_some() => self.committed(run, done)?,
-                next = next_event(&mut self.inputs, run.turn, self.limit), if room && !finished => {
+                () = versions(&self.registry, &run.floors, &self.needs, &mut run.told_absent, &*self.observer),
+                    if run.unready => run.unready = false,
+                next = next_event(&mut self.inputs, run.turn, limit), if room && !finished => {
                     let (input, event) = next?;
                     run.turn = input + 1;
                     if self.handle(run, input, event).await? == Some(End::Stopped) {
@@ -271,7 +278,7 @@ impl Driver {
                 let anchored = |a: &&Assignment| a.committed.is_none() && here.anchored.get(a.input) == Some(&true);
                 let anchors = assignments.iter().filter(anchored);
                 run.anchors.extend(anchors.map(|a| ((a.input, a.partition), (a.offset, a.offset))));
-                self.assigned(run, input, &assignments).await?;
+                self.assigned(run, input, &assignments);
             }
             Event::Revoked(places) => {
                 self.flush(run).await?;
@@ -432,7 +439,7 @@ impl Driver {
     }
 
     /// New partitions: the versions that earlier epochs used must be loaded before the first row.
-    async fn assigned(&mut self, run: &mut Run, input: usize, assignments: &[Assignment]) -> Result<()> {
+    fn assigned(&self, run: &mut Run, input: usize, assignments: &[Assignment]) {
         self.observer.assigned(&self.inputs[input].topics, assignments);
         let records = assignments.iter().filter_map(|a| a.committed.as_deref());
         for record in records.filter_map(|text| serde_json::from_str::<EpochRecord>(text).ok()) {
@@ -445,30 +452,7 @@ impl Driver {
                 *floor = version.max(*floor);
             }
         }
-        let Some(registry) = self.registry.clone() else { return Ok(()) };
-        for (name, floor) in &run.floors {
-            let Ok(reference) = ModelRef::parse(name) else { continue };
-            let mut changes = registry.watch();
-            let mut said = false;
-            // A name from a column gives NULL where there is no such version; one that the query must have is waited for.
-            while let Err(absent) = registry.ready_from(&reference, *floor).await.model().map(|_| ()) {
-                if !self.needs.contains(name) {
-                    break;
-                }
-                if !std::mem::replace(&mut said, true) {
-                    self.observer.waiting(&format!(
-                        "version {floor} of model \"{name}\" was used before and is not there now: {absent}"
-                    ));
-                }
-                changes.borrow_and_update();
-                tokio::select! {
-                    () = stopped(&mut self.stop) => return Ok(()),
-                    () = tokio::time::sleep(LOOK_AGAIN) => {}
-                    _ = changes.changed() => tokio::time::sleep(PAUSE).await,
-                }
-            }
-        }
-        Ok(())
+        run.unready = self.registry.is_some() && !run.floors.is_empty();
     }
 
     fn start_commit(&mut self, run: &mut Run) {
@@ -512,6 +496,36 @@ impl Driver {
 /// How often a model that is waited for is asked for again, and how long a change of the registry settles before.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 const PAUSE: Duration = Duration::from_millis(50);
+
+/// Waits until the versions that earlier epochs used are there. Cancel-safe.
+async fn versions(
+    registry: &Option<Arc<Registry>>,
+    floors: &BTreeMap<String, u64>,
+    needs: &BTreeSet<String>,
+    told: &mut BTreeSet<String>,
+    observer: &dyn Observer,
+) {
+    let Some(registry) = registry else { return };
+    for (name, floor) in floors {
+        let Ok(reference) = ModelRef::parse(name) else { continue };
+        let mut changes = registry.watch();
+        // A name from a column gives NULL where there is no such version; one that the query must have is waited for.
+        while let Err(absent) = registry.ready_from(&reference, *floor).await.model().map(|_| ()) {
+            if !needs.contains(name) {
+                break;
+            }
+            if told.insert(name.clone()) {
+                observer
+                    .waiting(&format!("version {floor} of model \"{name}\" was used before and is not there now: {absent}"));
+            }
+            changes.borrow_and_update();
+            tokio::select! {
+                () = tokio::time::sleep(LOOK_AGAIN) => {}
+                _ = changes.changed() => tokio::time::sleep(PAUSE).await,
+            }
+        }
+    }
+}
 
 async fn stopped(stop: &mut watch::Receiver<bool>) {
     if stop.wait_for(|stop| *stop).await.is_err() {

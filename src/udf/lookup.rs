@@ -118,6 +118,9 @@ enum End {
 /// What a row is sent under that only finds out whether the runtime lives.
 const PROBE: u64 = u64::MAX;
 const PAUSE: Duration = Duration::from_millis(1);
+/// How long after a panic it is asked whether the runtime lives: it is counted before its thread unwinds, and ends only then.
+const AFTER_PANIC: [Duration; 4] =
+    [Duration::ZERO, Duration::from_millis(10), Duration::from_millis(100), Duration::from_secs(1)];
 
 impl Batch<'_> {
     async fn compute(&mut self, rows: usize) -> Result<ArrayRef> {
@@ -220,6 +223,9 @@ impl Batch<'_> {
         }
         let shim = self.version.library.shim;
         let mut panics = shim.map(super::call::ShimCalls::count);
+        // When it is asked whether the runtime lives; and once more before the first row is given up as late, if it may have died
+        // of a panic. A library without our shim does not tell of any.
+        let (mut probes, mut doubtful) = (VecDeque::<Instant>::new(), shim.is_none());
         let runtime = self.version.idle.take().unwrap_or_else(|| self.calls.start());
         // Rows that are late and perhaps still on their way.
         let (mut next, mut late, mut lost) = (0, false, 0);
@@ -256,12 +262,15 @@ impl Batch<'_> {
             on_way.retain(|(row, _)| self.answers.open(*row));
             let now = Instant::now();
             let overdue = on_way.front().is_some_and(|(_, deadline)| *deadline <= now);
-            // A panic somewhere in the library, or, where that cannot be seen, the first row that is late: does the runtime live?
             let count = shim.map(super::call::ShimCalls::count);
-            if let Some((row, _)) = on_way.front()
-                && (count != panics || (count.is_none() && overdue && !late))
-            {
-                panics = count;
+            if count != panics {
+                (panics, doubtful) = (count, true);
+                probes = AFTER_PANIC.iter().map(|after| now + *after).collect();
+            }
+            if overdue && std::mem::take(&mut doubtful) {
+                probes.push_front(now);
+            }
+            if let (Some((row, _)), Some(_)) = (on_way.front(), probes.pop_front_if(|at| *at <= now)) {
                 let row = self.row(*row);
                 let probe = runtime.send(PROBE, &row);
                 if let Ok(Ok(false)) = tokio::time::timeout(self.options.timeout, probe).await {

@@ -218,6 +218,9 @@ impl Source for EmbeddedSource {
         if let Some(assigned) = self.assigned.take() {
             return Ok(Event::Assigned(assigned));
         }
+        if limit.is_none() {
+            return std::future::pending().await;
+        }
         loop {
             {
                 let mut state = lock(&self.buffer.state);

@@ -353,6 +353,9 @@ impl Source for FileSource {
             self.assigned = true;
             return Ok(Event::Assigned(vec![Assignment { input: 0, partition: 0, offset: self.position, committed: None }]));
         }
+        if limit.is_none() {
+            return std::future::pending().await;
+        }
         let (item, done) = match self.rest.take() {
             Some(rest) => rest,
             // Nothing was taken out of `self` before this wait, so a dropped call loses nothing.

@@ -311,7 +311,7 @@ impl Source for KafkaSource {
                 if let Some(event) = state.events.pop_front() {
                     return Ok(event);
                 }
-                let chunks = state.cut(limit);
+                let chunks = if limit.is_none() { Vec::new() } else { state.cut(limit) };
                 if !chunks.is_empty() {
                     self.shared.room.notify_one();
                     let membership = self.shared.group.as_ref().map(|_| self.shared.membership());
@@ -323,7 +323,7 @@ impl Source for KafkaSource {
                 if state.failed {
                     return Err(KafkaError::Misuse("the source has failed before".to_owned()).into());
                 }
-                if state.finished {
+                if state.finished && !limit.is_none() {
                     let told = std::mem::replace(&mut state.told_finished, true);
                     if !told || self.shared.group.is_none() {
                         return Ok(Event::Finished);

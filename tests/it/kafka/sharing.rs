@@ -7,6 +7,7 @@ use super::trial::QUICK;
 use super::{cluster, ok, start};
 use crate::conformance::name;
 use crate::harness::{Place, Running, until};
+use crate::models::constant_model;
 
 /// `vatic run ...` with sessions that end soon.
 fn run(place: &Place, address: &str, args: &[&str]) -> Running {
@@ -111,4 +112,49 @@ fn a_job_that_began_at_the_end_of_then_loses_nothing_by_being_killed() {
     let ended = run(&place, &address, &["job.sql", "--until-end"]).end();
     assert_eq!(ended.code, 0, "{ended:#?}");
     assert_eq!(counted(&place, &address, &target), (50, 50), "{ended:#?}");
+}
+
+#[test]
+fn a_process_that_waits_for_a_model_lets_its_partitions_go() {
+    let Some(cluster) = cluster::shared() else { return };
+    let (place, address, input, target, models) = (Place::new(), cluster.address(), name("in"), name("out"), name("models"));
+    ok(&place, &address, &["topic", "create", &input, "--partitions", "2"]);
+    ok(&place, &address, &["topic", "create", &target, "--partitions", "1"]);
+    let files = [1.0, 2.0].map(|value| place.file(&format!("{value}.onnx"), constant_model(value, 1)).display().to_string());
+    let publish = |version: usize| ok(&place, &address, &["publish", "m", &files[version - 1], "--topic", &models]);
+    // Keys, so that either partition has some.
+    let produce = |from: i64| {
+        place.file("lines", (from..from + 50).map(|n| format!("{n}|{{\"n\":{n}}}\n")).collect::<String>());
+        ok(&place, &address, &["produce", &input, "lines", "--key-separator", "|"]);
+    };
+    place.file(
+        "job.sql",
+        format!(
+            "SET models.topic = '{models}'; SET job.name = '{target}';
+             CREATE TABLE i (n BIGINT) WITH (topic = '{input}');
+             CREATE TABLE o (n BIGINT, s DOUBLE) WITH (topic = '{target}');
+             INSERT INTO o SELECT n, score('m', CAST(n AS DOUBLE)) FROM i;"
+        ),
+    );
+    publish(1);
+    publish(2);
+    produce(0);
+    let ended = run(&place, &address, &["job.sql", "--until-end"]).end();
+    assert_eq!(ended.code, 0, "{ended:#?}");
+    // Only an older version is there now.
+    ok(&place, &address, &["topic", "delete", &models]);
+    publish(1);
+    let mut first = run(&place, &address, &["job.sql"]);
+    first.says("version 2 of model \"m\" was used before and is not there now");
+    // It gets a partition only if the first lets one go, and waits in its turn.
+    let mut second = run(&place, &address, &["job.sql"]);
+    second.says("version 2 of model \"m\" was used before and is not there now");
+    produce(50);
+    publish(2);
+    until("the rest", || counted(&place, &address, &target).0 >= 100);
+    for process in [first, second] {
+        let ended = process.stop(Signal::SIGTERM);
+        assert_eq!(ended.code, 143, "{ended:#?}");
+    }
+    assert_eq!(counted(&place, &address, &target), (100, 100));
 }
