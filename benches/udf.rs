@@ -19,19 +19,23 @@ use vatic::udf::{Bound, Callable, Function, Limits, OnError, Version};
 
 const ROWS: usize = 1_024;
 const CHEAP: &str = "use arroyo_udf_plugin::udf;\n#[udf]\nfn weigh(a: f64, b: f64) -> f64 { a * b + 1.0 }\n";
+const LOGISTIC: &str = "use arroyo_udf_plugin::udf;\n#[udf]\nfn logistic(a: f64, b: f64) -> f64 { 1.0 / (1.0 + (-(0.03 * a - 0.02 * b + 0.5)).exp()) }\n";
 const HAVERSINE: &str = "2 * 6371.0088 * asin(least(1.0, sqrt(power(sin(radians(c - a) / 2), 2)
      + cos(radians(a)) * cos(radians(c)) * power(sin(radians(d - b) / 2), 2))))";
 
 fn main() -> vatic::Result<()> {
     let dir = tempfile::tempdir().expect("there is a temporary directory");
-    let weigh = dir.path().join("weigh.rs");
-    std::fs::write(&weigh, CHEAP).expect("the temporary directory can be written");
+    let [weigh, logistic] = [("weigh.rs", CHEAP), ("logistic.rs", LOGISTIC)].map(|(name, text)| {
+        let path = dir.path().join(name);
+        std::fs::write(&path, text).expect("the temporary directory can be written");
+        path
+    });
     let haversine = Path::new(env!("CARGO_MANIFEST_DIR")).join("udfs/haversine");
     let epoch = EpochContext { time: 0, models: Arc::new(View::new(Snapshot::empty(), Default::default())) };
     let cell = EpochCell::new(epoch);
     let context = SessionContext::new();
     let limits = Limits { on_error: OnError::Error, group_rows: 1, type_name: sql_type };
-    for path in [&weigh, &haversine] {
+    for path in [&weigh, &logistic, &haversine] {
         let version = Version::open(path, path)?;
         let function = Function::new(&version.signature.name.clone(), version);
         if let Callable::Scalar(udf) = Callable::of(Bound::new(&function, &cell, limits)) {
@@ -55,9 +59,11 @@ fn main() -> vatic::Result<()> {
         Ok(took[took.len() / 2])
     };
     println!("{:<12} {:>14} {:>14} {:>7}", "expression", "function ns", "built in ns", "ratio");
-    for (name, own, built_in) in
-        [("a * b + 1", "weigh(a, b)", "a * b + 1.0"), ("haversine", "haversine(a, b, c, d)", HAVERSINE)]
-    {
+    for (name, own, built_in) in [
+        ("a * b + 1", "weigh(a, b)", "a * b + 1.0"),
+        ("logistic", "logistic(a, b)", "1.0 / (1.0 + exp(-(0.03 * a - 0.02 * b + 0.5)))"),
+        ("haversine", "haversine(a, b, c, d)", HAVERSINE),
+    ] {
         let (own, built_in) = (median(own)?, median(built_in)?);
         let ratio = own.as_secs_f64() / built_in.as_secs_f64();
         println!("{name:<12} {:>14} {:>14} {ratio:>7.2}", own.as_nanos(), built_in.as_nanos());
