@@ -41,13 +41,18 @@ async fn open(path: &Path, shown: &Path, notices: &Notices) -> Result<Version> {
 }
 
 impl Engine {
-    /// Loads the functions in `dir` for every session of this engine: each is called as in its source.
+    /// Loads the functions in `dir`, or the one that it is, for every session of this engine: each is called as in its source.
     ///
     /// # Errors
     /// If one of them cannot be built or loaded; if two have the same name.
     pub async fn load_functions(&self, dir: &Path) -> Result<()> {
         let mut functions = Functions::new();
-        for path in sources_in(dir)? {
+        let sources = sources_in(dir)?;
+        if sources.is_empty() {
+            let hint = "Put crates or .rs files into it, or name one of them; vatic udf new NAME writes a crate.";
+            self.notices().warn(format!("folder \"{}\" has no functions in it", dir.display()), Some(hint.to_owned()));
+        }
+        for path in sources {
             let version = open(&path, &path, self.notices()).await?;
             let name = version.signature.name.to_lowercase();
             refuse_taken(&name)?;

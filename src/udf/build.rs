@@ -109,17 +109,23 @@ pub fn check(path: &Path) -> Result<Source, UdfError> {
     Ok(source)
 }
 
-/// The functions in a folder: its crates, its .rs files, and libraries whose source lies beside them, by name.
+/// The functions in a folder: its crates and its .rs files, by name. A crate or a file is what it is itself.
 ///
 /// # Errors
-/// If it cannot be read.
+/// If there is nothing, or it cannot be read.
 pub fn sources_in(dir: &Path) -> Result<Vec<PathBuf>, UdfError> {
-    let unreadable = |source| UdfError::Unreadable { path: dir.to_owned(), source };
+    let is_crate = |dir: &Path| dir.join("Cargo.toml").is_file() && dir.join("src/lib.rs").is_file();
+    if dir.is_file() || is_crate(dir) {
+        return Ok(vec![dir.to_owned()]);
+    }
+    let unreadable = |source: std::io::Error| match source.kind() {
+        Io::NotFound => UdfError::NoFolder { path: dir.to_owned() },
+        _ => UdfError::Unreadable { path: dir.to_owned(), source },
+    };
     let mut paths = Vec::new();
     for entry in std::fs::read_dir(dir).map_err(unreadable)? {
         let path = entry.map_err(unreadable)?.path();
-        let is_crate = path.join("Cargo.toml").is_file() && path.join("src/lib.rs").is_file();
-        if is_crate || (path.is_file() && path.extension().is_some_and(|e| e == "rs")) {
+        if is_crate(&path) || (path.is_file() && path.extension().is_some_and(|e| e == "rs")) {
             paths.push(path);
         }
     }
