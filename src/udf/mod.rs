@@ -17,6 +17,7 @@ mod error;
 mod ffi;
 mod function;
 mod head;
+mod files;
 mod library;
 mod lookup;
 mod scalar;

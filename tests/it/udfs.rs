@@ -5,6 +5,7 @@
 
 mod names;
 mod places;
+mod stale;
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
