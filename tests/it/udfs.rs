@@ -3,6 +3,7 @@
 //! Builds go to the user's cache (`~/.cache/vatic-udfs`), so that arrow 51 is compiled once on a machine; sources lie in one place per
 //! target directory, so that unchanged ones are not built again.
 
+mod faults;
 mod names;
 mod places;
 mod stale;
