@@ -68,7 +68,7 @@ pub struct Global {
     /// Statements to run first, in every session.
     #[arg(long, global = true, value_name = "FILE")]
     pub init: Option<PathBuf>,
-    /// Load the functions in this folder (crates and .rs files written for Arroyo) into every session.
+    /// Load the functions in this folder (crates and .rs files written for Arroyo), or one of them, into every session.
     #[arg(long, global = true, value_name = "DIR")]
     pub udfs: Option<PathBuf>,
     /// Say nothing but results, errors and warnings of what happened: no notices, no advice on statements.

@@ -6,6 +6,7 @@ use super::args::UdfCommand;
 use super::output::Output;
 use super::ui;
 use crate::error::{Error, Result};
+use crate::sql::functions::names::taken;
 use crate::sql::types::sql_type;
 use crate::udf::{self, Template};
 
@@ -48,6 +49,9 @@ fn check(path: &Path) -> Result<String> {
 }
 
 fn new(name: &str, template: Template) -> Result<String> {
+    if let Some(why) = taken(name) {
+        return Err(Error::user(why.text(name)).hint(format!("Choose another name: vatic udf new my_{name}")));
+    }
     let dir = PathBuf::from(name);
     udf::create(&dir, name, template)?;
     Ok(format!("{}\nCREATE FUNCTION {name} FROM '{name}';", dir.join("src/lib.rs").display()))

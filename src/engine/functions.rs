@@ -3,14 +3,15 @@
 //! Functions belong to a session, like tables; those of `--udfs` are in every session of the engine.
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use datafusion::execution::SessionStateDefaults;
 use datafusion::prelude::SessionContext;
+use sqlparser::ast::{self, VisitMut, VisitorMut};
 
 use crate::error::{Error, Result};
-use crate::sql::functions::FUNCTIONS;
+use crate::sql::functions::names::taken;
 use crate::sql::settings::OnError as OnErrorSetting;
 use crate::sql::types::sql_type;
 use crate::stream::epoch_context::EpochCell;
@@ -40,16 +41,21 @@ async fn open(path: &Path, shown: &Path, notices: &Notices) -> Result<Version> {
 }
 
 impl Engine {
-    /// Loads the functions in `dir` for every session of this engine: each is called as in its source.
+    /// Loads the functions in `dir`, or the one that it is, for every session of this engine: each is called as in its source.
     ///
     /// # Errors
     /// If one of them cannot be built or loaded; if two have the same name.
     pub async fn load_functions(&self, dir: &Path) -> Result<()> {
         let mut functions = Functions::new();
-        for path in sources_in(dir)? {
+        let sources = sources_in(dir)?;
+        if sources.is_empty() {
+            let hint = "Put crates or .rs files into it, or name one of them; vatic udf new NAME writes a crate.";
+            self.notices().warn(format!("folder \"{}\" has no functions in it", dir.display()), Some(hint.to_owned()));
+        }
+        for path in sources {
             let version = open(&path, &path, self.notices()).await?;
             let name = version.signature.name.to_lowercase();
-            refuse_built_in(&name)?;
+            refuse_taken(&name)?;
             if let Some(other) = functions.get(&name) {
                 let (other, path) = (other.present().path.display().to_string(), path.display());
                 let error = Error::user(format!("two functions are called \"{name}\": \"{other}\" and \"{path}\""));
@@ -65,17 +71,28 @@ impl Engine {
 }
 
 /// Names that SQL has a meaning for already.
-fn refuse_built_in(name: &str) -> Result<()> {
-    let ours = FUNCTIONS.iter().any(|function| function.name == name);
-    let is = |known: &str, aliases: &[String]| known == name || aliases.iter().any(|alias| alias == name);
-    let theirs = SessionStateDefaults::default_scalar_functions().iter().any(|f| is(f.name(), f.aliases()))
-        || SessionStateDefaults::default_aggregate_functions().iter().any(|f| is(f.name(), f.aliases()))
-        || SessionStateDefaults::default_window_functions().iter().any(|f| is(f.name(), f.aliases()));
-    if ours || theirs {
-        let error = Error::user(format!("function \"{name}\" is built in"));
-        return Err(error.hint("Choose another name: CREATE FUNCTION other_name FROM 'path';"));
+fn refuse_taken(name: &str) -> Result<()> {
+    match taken(name) {
+        None => Ok(()),
+        Some(why) => Err(Error::user(why.text(name)).hint("Choose another name: CREATE FUNCTION other_name FROM 'path';")),
     }
-    Ok(())
+}
+
+/// Calls in double quotes: a function's name means the same in any spelling, as in CREATE and DROP FUNCTION.
+struct Unquote<'a>(&'a Functions);
+
+impl VisitorMut for Unquote<'_> {
+    type Break = ();
+    fn pre_visit_expr(&mut self, expr: &mut ast::Expr) -> ControlFlow<()> {
+        if let ast::Expr::Function(call) = expr
+            && let [ast::ObjectNamePart::Identifier(ident)] = call.name.0.as_mut_slice()
+            && ident.quote_style.is_some()
+            && self.0.contains_key(&ident.value.to_lowercase())
+        {
+            ident.value = ident.value.to_lowercase();
+        }
+        ControlFlow::Continue(())
+    }
 }
 
 impl Session {
@@ -87,7 +104,7 @@ impl Session {
         or_replace: bool,
     ) -> Result<Outcome> {
         let key = name.to_lowercase();
-        refuse_built_in(&key)?;
+        refuse_taken(&key)?;
         let old = self.functions.get(&key).cloned();
         if let Some(old) = &old {
             if if_not_exists {
@@ -117,20 +134,27 @@ impl Session {
         Ok(done("CREATE FUNCTION"))
     }
 
-    /// Registers the functions that the text of a query calls, and gives them back.
+    /// Spells the calls of the session's functions in `query` as the planner looks for them.
+    pub(super) fn spell_functions(&self, query: &mut ast::Query) {
+        if !self.functions.is_empty() {
+            let _ = query.visit(&mut Unquote(&self.functions));
+        }
+    }
+
+    /// Registers the session's functions, all of them so that a name that none has finds the nearest; gives back those that the text of
+    /// a query calls.
     pub(super) fn bind_functions(&self, context: &SessionContext, cell: &Arc<EpochCell>, text: &str) -> Vec<Arc<Function>> {
         let settings = self.settings();
         // Whether an error ends the query or makes a dead letter is the lane's policy; a plain SELECT ends.
         let on_error = if settings.udf_on_error == OnErrorSetting::Null { OnError::Null } else { OnError::Error };
         let limits = Limits { on_error, group_rows: settings.udf_group_rows, type_name: sql_type };
-        let called: Vec<Arc<Function>> = self.functions.values().filter(|f| calls(text, &f.name)).cloned().collect();
-        for function in &called {
+        for function in self.functions.values() {
             match Callable::of(Bound::new(function, cell, limits)) {
                 Callable::Scalar(udf) => context.register_udf(udf),
                 Callable::Aggregate(udf) => context.register_udaf(udf),
             }
         }
-        called
+        self.functions.values().filter(|f| calls(text, &f.name)).cloned().collect()
     }
 
     /// Rows of SHOW FUNCTIONS: name, signature, description, kind, path, hash, calls, rows, errors, time.

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, FieldRef};
 use datafusion::catalog::TableProvider;
 use datafusion::common::tree_node::TreeNode;
 use datafusion::datasource::{MemTable, ViewTable};
@@ -37,6 +37,7 @@ use crate::stream::scan::{LeftOut, lock};
 use crate::time;
 use crate::udf::Function;
 
+use super::fields::with_nearest_field;
 use super::insert::wait_for;
 use super::session::Session;
 use super::tables::Table;
@@ -198,14 +199,15 @@ impl Session {
             context.register_table("models", Arc::new(MemTable::try_new(batch.schema(), vec![vec![batch]])?))?;
         }
         for (name, view) in &resolved.views {
-            let plan = bind(context.state().statement_to_plan(statement(view)).await?, &self.params)?;
+            let plan = context.state().statement_to_plan(statement(view)).await;
+            let plan = bind(plan.map_err(|e| with_nearest_field(e.into(), columns_of(&used)))?, &self.params)?;
             context.register_table(
                 datafusion::common::TableReference::bare(name.as_str()),
                 Arc::new(ViewTable::new(plan, None)),
             )?;
         }
-        let logical = context.state().statement_to_plan(statement(&resolved.query)).await?;
-        let logical = bind(logical, &self.params)?;
+        let logical = context.state().statement_to_plan(statement(&resolved.query)).await;
+        let logical = bind(logical.map_err(|e| with_nearest_field(e.into(), columns_of(&used)))?, &self.params)?;
         // What is written, and a view's columns, have the types that the branches of a UNION agree on, not the first one's.
         let logical = TypeCoercion::new().analyze(logical, context.state().config_options())?;
         let names = resolved.output_names(&logical);
@@ -376,6 +378,10 @@ fn folds_to_nothing(written: &LogicalPlan, optimized: &LogicalPlan) -> Result<bo
     let limits = |node: &LogicalPlan| matches!(node, LogicalPlan::Limit(_));
     let has = |plan: &LogicalPlan, of: &dyn Fn(&LogicalPlan) -> bool| plan.exists(|node| Ok(of(node)));
     Ok(has(optimized, &nothing)? && !has(written, &nothing)? && has(written, &filters)? && !has(written, &limits)?)
+}
+
+fn columns_of(tables: &[Arc<Table>]) -> impl Iterator<Item = &FieldRef> {
+    tables.iter().flat_map(|table| table.rows.schema.fields())
 }
 
 fn statement(query: &ast::Query) -> DfStatement {

@@ -84,6 +84,7 @@ impl Session {
         let mut query = query.clone();
         let mut text = query.to_string();
         let resolved = resolve(&mut query, &names);
+        self.spell_functions(&mut query);
         for used in &resolved.tables {
             if let Err(error) = found.add(used, &mut text) {
                 return Err(match found.unknown {
@@ -218,6 +219,7 @@ impl Found<'_> {
             text.push(' ');
             text.push_str(&query.to_string());
             let resolved = resolve(&mut query, self.names);
+            session.spell_functions(&mut query);
             for used in &resolved.tables {
                 self.add(used, text)?;
             }

@@ -16,8 +16,9 @@ use datafusion::logical_expr::{Accumulator, AggregateUDF, AggregateUDFImpl, Sign
 
 use crate::error::{Error, Result};
 
+use super::arguments::{does_not_fit, fit, refused};
 use super::error::UdfError;
-use super::function::{Bound, OnError, exactly};
+use super::function::{Bound, OnError};
 use super::head::Head;
 use super::scalar::Calls;
 use super::signature::Signature;
@@ -46,8 +47,9 @@ impl AggregateUDFImpl for Aggregate {
     fn return_field(&self, fields: &[FieldRef]) -> DfResult<FieldRef> {
         self.0.field(fields)
     }
+    /// As they are: the accumulator casts them, and knows what to say of a value that does not fit.
     fn coerce_types(&self, types: &[DataType]) -> DfResult<Vec<DataType>> {
-        Ok(Bound::coerced(&self.0.signature, types))
+        Ok(types.to_vec())
     }
     fn state_fields(&self, args: StateFieldsArgs) -> DfResult<Vec<FieldRef>> {
         let signature = &self.0.signature;
@@ -138,12 +140,16 @@ fn join(pieces: &[ArrayRef]) -> Result<ArrayRef> {
 
 impl Accumulator for Group {
     fn update_batch(&mut self, values: &[ArrayRef]) -> DfResult<()> {
-        // Exactly the declared types: anything else would abort the process in the library.
         let columns = values.iter().zip(&self.signature.arguments).map(|(value, argument)| {
-            if value.data_type() == &argument.data_type {
-                Ok(Arc::clone(value))
-            } else {
-                exactly(value, &argument.data_type)
+            let (column, unfit) = fit(value, &argument.data_type)?;
+            match unfit.first() {
+                Some(row) if self.bound.limits.on_error == OnError::Error => {
+                    let why = does_not_fit(&self.bound, argument, value, *row);
+                    let shown: Vec<ArrayRef> = values.iter().map(|value| value.slice(*row, 1)).collect();
+                    Err(refused(&self.bound, &self.signature, &shown, &why, value.len()).into())
+                }
+                // NULL in its row.
+                _ => Ok(column),
             }
         });
         Ok(self.add(&columns.collect::<DfResult<Vec<_>>>()?)?)
@@ -179,10 +185,12 @@ impl Accumulator for Group {
         let Some(run) = version.library.run else { return exec_err!("library \"{}\" has no __run", version.path.display()) };
         let (columns, mut results) = (self.columns()?, Vec::new());
         let calls = Calls { bound: &self.bound, version: &version, run };
-        match calls.once(&columns, 1, 1, &mut results)? {
+        let counters = &self.bound.function.counters;
+        counters.rows(1);
+        match calls.once(&columns, 1, &mut results)? {
             None => results.first().map_or(Ok(null), |result| ScalarValue::try_from_array(result, 0)),
             Some(why) => {
-                self.bound.function.counters.error();
+                counters.error();
                 if self.bound.limits.on_error == OnError::Null {
                     return Ok(null);
                 }

@@ -85,7 +85,7 @@ pub fn build(path: &Path, anew: bool) -> Result<Built, UdfError> {
     if !anew
         && let Ok(hash) = std::fs::read_to_string(note(&source))
         && let library = library_path(&source, &hash)
-        && library.is_file()
+        && intact(&library, &hash)
     {
         used(&note(&source));
         used(&library);
@@ -109,17 +109,23 @@ pub fn check(path: &Path) -> Result<Source, UdfError> {
     Ok(source)
 }
 
-/// The functions in a folder: its crates, its .rs files, and libraries whose source lies beside them, by name.
+/// The functions in a folder: its crates and its .rs files, by name. A crate or a file is what it is itself.
 ///
 /// # Errors
-/// If it cannot be read.
+/// If there is nothing, or it cannot be read.
 pub fn sources_in(dir: &Path) -> Result<Vec<PathBuf>, UdfError> {
-    let unreadable = |source| UdfError::Unreadable { path: dir.to_owned(), source };
+    let is_crate = |dir: &Path| dir.join("Cargo.toml").is_file() && dir.join("src/lib.rs").is_file();
+    if dir.is_file() || is_crate(dir) {
+        return Ok(vec![dir.to_owned()]);
+    }
+    let unreadable = |source: std::io::Error| match source.kind() {
+        Io::NotFound => UdfError::NoFolder { path: dir.to_owned() },
+        _ => UdfError::Unreadable { path: dir.to_owned(), source },
+    };
     let mut paths = Vec::new();
     for entry in std::fs::read_dir(dir).map_err(unreadable)? {
         let path = entry.map_err(unreadable)?.path();
-        let is_crate = path.join("Cargo.toml").is_file() && path.join("src/lib.rs").is_file();
-        if is_crate || (path.is_file() && path.extension().is_some_and(|e| e == "rs")) {
+        if is_crate(&path) || (path.is_file() && path.extension().is_some_and(|e| e == "rs")) {
             paths.push(path);
         }
     }
@@ -127,9 +133,20 @@ pub fn sources_in(dir: &Path) -> Result<Vec<PathBuf>, UdfError> {
     Ok(paths)
 }
 
-/// The file that says which library was built from a source, by this vatic: the shim may be another in the next.
+/// The file that says which library was built from a source, by a vatic of this version with this shim.
 fn note(source: &Source) -> PathBuf {
-    cache_dir().join("sources").join(format!("{}-{}", source.fingerprint, env!("CARGO_PKG_VERSION")))
+    let shim = short_hash(SHIM.as_bytes());
+    cache_dir().join("sources").join(format!("{}-{}-{shim}", source.fingerprint, env!("CARGO_PKG_VERSION")))
+}
+
+/// The first 12 hex digits of the SHA-256.
+fn short_hash(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().take(6).map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Whether the library is there as it was built: one that was cut short or written over is not loaded.
+fn intact(library: &Path, hash: &str) -> bool {
+    std::fs::read(library).is_ok_and(|bytes| short_hash(&bytes) == hash)
 }
 
 fn library_path(source: &Source, hash: &str) -> PathBuf {
@@ -138,9 +155,9 @@ fn library_path(source: &Source, hash: &str) -> PathBuf {
 
 /// Puts a library into the cache under its hash: what is loaded never changes.
 fn keep(source: Source, bytes: &[u8]) -> Result<Built, UdfError> {
-    let hash: String = Sha256::digest(bytes).iter().take(6).map(|byte| format!("{byte:02x}")).collect();
+    let hash = short_hash(bytes);
     let library = library_path(&source, &hash);
-    if library.is_file() {
+    if intact(&library, &hash) {
         used(&library);
     } else {
         write(&library, bytes)?;

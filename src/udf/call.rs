@@ -3,12 +3,13 @@
 //! ```text
 //! scalar, aggregate   __run(columns) -> column or "it panicked"
 //! async               __start(ordered, timeout, in flight) -> handle; __send(handle, id, columns) -> future; __drain_results(handle); __stop_runtime(handle)
-//! shim (ours)         __vatic_init(), __vatic_panic_here(), __vatic_panic_last(), __vatic_panics()
+//! shim (ours)         __vatic_init(), __vatic_panic_here(), __vatic_panic_of(thread), __vatic_panic_last(), __vatic_panics()
 //! ```
 
 #![allow(unsafe_code)]
 
 use std::ffi::c_void;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use arrow::array::{Array, ArrayRef, AsArray};
@@ -23,6 +24,7 @@ type SendFn = unsafe extern "C-unwind" fn(*mut c_void, u64, Columns) -> FfiFutur
 type DrainFn = unsafe extern "C-unwind" fn(*mut c_void) -> Drained;
 type StopFn = unsafe extern "C-unwind" fn(*mut c_void);
 type TellFn = unsafe extern "C" fn(*mut u8, usize) -> usize;
+type TellOfFn = unsafe extern "C" fn(*const u8, usize, *mut u8, usize) -> usize;
 
 /// A symbol's address as a function of type `F`, which must be a function pointer.
 fn symbol<F: Copy>(library: &libloading::Library, name: &str) -> Option<F> {
@@ -67,6 +69,7 @@ pub struct ShimCalls {
     init: unsafe extern "C" fn(),
     here: TellFn,
     last: TellFn,
+    of: Option<TellOfFn>,
     count: unsafe extern "C" fn() -> u64,
 }
 
@@ -79,6 +82,7 @@ impl ShimCalls {
             init: symbol(library, "__vatic_init")?,
             here: symbol(library, "__vatic_panic_here")?,
             last: symbol(library, "__vatic_panic_last")?,
+            of: symbol(library, "__vatic_panic_of"),
             count: symbol(library, "__vatic_panics")?,
         })
     }
@@ -93,20 +97,26 @@ impl ShimCalls {
     }
     /// `file:line:column` and the words of this thread's last panic.
     pub fn here(self) -> Option<(String, String)> {
-        Self::told(self.here)
-    }
-    /// The same of the last panic of any thread.
-    pub fn last(self) -> Option<(String, String)> {
-        Self::told(self.last)
-    }
-    fn told(tell: TellFn) -> Option<(String, String)> {
-        let mut bytes = vec![0_u8; WORDS];
         // SAFETY: it writes at most as many bytes as there is room for.
-        let length = unsafe { tell(bytes.as_mut_ptr(), bytes.len()) };
-        bytes.truncate(length);
-        let text = String::from_utf8_lossy(&bytes).into_owned();
-        text.split_once('\n').map(|(place, said)| (place.to_owned(), said.to_owned()))
+        told(|out, room| unsafe { (self.here)(out, room) })
     }
+    /// The same of the last panic of `runtime`; where threads have no names that are passed on, of any thread.
+    pub fn of(self, runtime: &Runtime) -> Option<(String, String)> {
+        let (name, length) = (runtime.name.as_ptr(), runtime.name.len());
+        // SAFETY: it reads `length` bytes, and writes as many as there is room for.
+        let named = self.of.and_then(|of| told(|out, room| unsafe { of(name, length, out, room) }));
+        // SAFETY: as in `here`.
+        named.or_else(|| told(|out, room| unsafe { (self.last)(out, room) }))
+    }
+}
+
+/// `place` and words of a panic, from a text that `tell` writes.
+fn told(tell: impl FnOnce(*mut u8, usize) -> usize) -> Option<(String, String)> {
+    let mut bytes = vec![0_u8; WORDS];
+    let length = tell(bytes.as_mut_ptr(), bytes.len());
+    bytes.truncate(length);
+    let text = String::from_utf8_lossy(&bytes).into_owned();
+    text.split_once('\n').map(|(place, said)| (place.to_owned(), said.to_owned()))
 }
 
 /// The four calls of an async function.
@@ -133,10 +143,25 @@ impl AsyncCalls {
     /// watched on this side.
     pub fn start(self) -> Runtime {
         const A_YEAR_US: u64 = 365 * 24 * 3_600 * 1_000_000;
+        static STARTED: AtomicU64 = AtomicU64::new(0);
+        let name = format!("udf-{}", STARTED.fetch_add(1, Ordering::Relaxed) % 10_000_000_000); // at most 15 bytes
         // SAFETY: plain values; the handle that comes back is used by `Runtime` only.
-        let handle = unsafe { (self.start)(false, A_YEAR_US, u32::MAX) };
-        Runtime { calls: self, handle: Handle(handle) }
+        let handle = called_as(&name, || unsafe { (self.start)(false, A_YEAR_US, u32::MAX) });
+        Runtime { calls: self, handle: Handle(handle), name }
     }
+}
+
+/// Does `work` on this thread under another name, which the threads that it starts begin with: so the shim knows whose panic it sees.
+/// Where threads have no such file, under its own.
+fn called_as<T>(name: &str, work: impl FnOnce() -> T) -> T {
+    const NAME: &str = "/proc/thread-self/comm";
+    let own = std::fs::read_to_string(NAME).ok().filter(|_| std::fs::write(NAME, name).is_ok());
+    let done = work();
+    if let Some(own) = own {
+        // It was written to just before.
+        let _ = std::fs::write(NAME, own.trim_end());
+    }
+    done
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -151,6 +176,8 @@ unsafe impl Sync for Handle {}
 pub struct Runtime {
     calls: AsyncCalls,
     handle: Handle,
+    /// What its thread is called.
+    name: String,
 }
 
 impl Drop for Runtime {

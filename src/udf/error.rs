@@ -15,6 +15,12 @@ pub enum UdfError {
         /// Why.
         source: std::io::Error,
     },
+    /// Functions were to be loaded from a folder that is not there.
+    #[error("there is no folder \"{path}\" to load functions from", path = path.display())]
+    NoFolder {
+        /// Where.
+        path: PathBuf,
+    },
     /// The path is none of what a function can come from.
     #[error("\"{path}\" is no function: {what}", path = path.display())]
     NotAFunction {
@@ -131,6 +137,7 @@ impl Explain for UdfError {
             Self::Unreadable { .. } => {
                 "Name a .rs file, a folder with a Cargo.toml, or a library beside its source; vatic udf new NAME writes one.".into()
             }
+            Self::NoFolder { .. } => "Name a folder of crates and .rs files, one crate, or one .rs file: --udfs udfs.".into(),
             Self::NotAFunction { .. } => "Name a .rs file, a folder with a Cargo.toml, or a library beside its source.".into(),
             Self::NoSource { path } => {
                 format!("Put the source beside it, as \"{}\".", path.with_extension("rs").display())

@@ -6,7 +6,7 @@
 //! CREATE OR REPLACE ...      Function f ─► Version 2, for whatever epoch begins next
 //! ```
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::hash::{Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,18 +14,16 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use arrow::array::{Array, ArrayRef};
-use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::DataType;
-use datafusion::common::Result as DfResult;
-use datafusion::logical_expr::ColumnarValue;
 
-use crate::error::Error;
+use crate::error::{Error, Result};
 use crate::stream::epoch_context::{EpochCell, EpochContext};
 use crate::stream::fault::FunctionFailure;
 
 use super::build::{Built, build};
 use super::call::Idle;
 use super::error::UdfError;
+use super::failed::{Failed, keys};
 use super::library::{Library, load};
 use super::signature::Signature;
 
@@ -48,7 +46,7 @@ impl Version {
     ///
     /// # Errors
     /// Whatever keeps it from being built or loaded.
-    pub fn open(path: &Path, shown: &Path) -> Result<Self, UdfError> {
+    pub fn open(path: &Path, shown: &Path) -> std::result::Result<Self, UdfError> {
         let Built { source, library, hash } = build(path, false)?;
         let library = load(&library, source.signature.kind)?;
         Ok(Self { path: shown.to_owned(), signature: source.signature, hash, library, idle: Idle::default() })
@@ -67,11 +65,11 @@ pub struct Function {
 /// What was counted since the function was created in this session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Counts {
-    /// Calls of the library: one per batch.
+    /// Calls of the library: one per batch, and those in which a row that fails was looked for.
     pub calls: u64,
-    /// Rows computed; of an aggregate, groups.
+    /// Rows that have a result or have failed, however often they were tried; of an aggregate, groups.
     pub rows: u64,
-    /// Rows that failed.
+    /// Those of them that failed.
     pub errors: u64,
     /// The time spent in the library or waiting for it.
     pub time: Duration,
@@ -86,16 +84,24 @@ pub(super) struct Counters {
 }
 
 impl Counters {
-    /// One call over `rows` rows that began at `started`.
-    pub fn call(&self, rows: usize, started: Instant) {
+    /// One call of the library that began at `started`.
+    pub fn call(&self, started: Instant) {
         self.calls.fetch_add(1, Ordering::Relaxed);
-        self.rows.fetch_add(rows as u64, Ordering::Relaxed);
         let nanos = u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX);
         self.nanos.fetch_add(nanos, Ordering::Relaxed);
     }
-    /// A row failed.
+    /// So many rows have what they are going to have.
+    pub fn rows(&self, rows: usize) {
+        self.rows.fetch_add(rows as u64, Ordering::Relaxed);
+    }
+    /// One of the rows that are counted otherwise has failed.
     pub fn error(&self) {
         self.errors.fetch_add(1, Ordering::Relaxed);
+    }
+    /// A row has failed that nothing else counts.
+    pub fn failed_row(&self) {
+        self.rows(1);
+        self.error();
     }
 }
 
@@ -170,9 +176,6 @@ struct Taken {
     failed: Failed,
 }
 
-/// Rows that have failed in an epoch, by their arguments, and why: an epoch that is tried again in parts need not wait for them again.
-pub(super) type Failed = HashMap<Box<[u8]>, String>;
-
 /// Two of them are equal if they call the same function: a query has one set of limits.
 impl PartialEq for Bound {
     fn eq(&self, other: &Self) -> bool {
@@ -200,18 +203,43 @@ impl Bound {
             Some(taken) if Arc::ptr_eq(&taken.of, &epoch) => Arc::clone(&taken.version),
             _ => {
                 let version = self.function.present();
-                *taken = Some(Taken { of: epoch, version: Arc::clone(&version), failed: Failed::new() });
+                *taken = Some(Taken { of: epoch, version: Arc::clone(&version), failed: Failed::default() });
                 version
             }
         }
     }
-    /// Does something with the rows that have failed in the epoch of [`Bound::version`].
-    pub(super) fn failed<T>(&self, work: impl FnOnce(&mut Failed) -> T) -> T {
+    /// The first of `rows` rows that has failed before in the epoch of [`Bound::version`], and why.
+    pub(super) fn failed_before(&self, columns: &[ArrayRef], rows: usize) -> Result<Option<(usize, String)>> {
+        if columns.is_empty() || self.failed(|failed| failed.is_empty()) {
+            return Ok(None);
+        }
+        let keys = keys(columns)?;
+        let found = self.failed(|failed| failed.first(&keys));
+        if let Some((row, why)) = &found {
+            self.note(keys.row(*row).data(), why, rows);
+        }
+        Ok(found)
+    }
+    /// Remembers and counts the rows of `columns` that have failed, of a batch of `among`.
+    pub(super) fn note_failed(&self, columns: &[ArrayRef], failed: &BTreeMap<usize, String>, among: usize) -> Result<()> {
+        if !columns.is_empty() {
+            let keys = keys(columns)?;
+            failed.iter().for_each(|(row, why)| self.note(keys.row(*row).data(), why, among));
+        }
+        Ok(())
+    }
+    /// Remembers and counts a row of a batch of `among` that has failed with the arguments `key`.
+    pub(super) fn note(&self, key: &[u8], why: &str, among: usize) {
+        if self.failed(|failed| failed.note(key, why, among)) {
+            self.function.counters.failed_row();
+        }
+    }
+    fn failed<T>(&self, work: impl FnOnce(&mut Failed) -> T) -> T {
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        work(taken.as_mut().map_or(&mut Failed::new(), |taken| &mut taken.failed))
+        work(taken.as_mut().map_or(&mut Failed::default(), |taken| &mut taken.failed))
     }
     /// Checks number and types of arguments, with words of our own.
-    pub(super) fn check(&self, signature: &Signature, given: &[DataType]) -> Result<(), UdfError> {
+    pub(super) fn check(&self, signature: &Signature, given: &[DataType]) -> std::result::Result<(), UdfError> {
         let (name, type_name) = (&self.function.name, self.limits.type_name);
         let usage = signature.text(name, type_name);
         let wrong = |text: String| Err(UdfError::Arguments { text, usage: usage.clone() });
@@ -226,23 +254,6 @@ impl Bound {
             }
         }
         Ok(())
-    }
-    /// The types that arguments are cast to.
-    pub(super) fn coerced(signature: &Signature, given: &[DataType]) -> Vec<DataType> {
-        let types = given.iter().enumerate().map(|(i, given)| match signature.arguments.get(i) {
-            Some(argument) if fits(given, &argument.data_type) => argument.data_type.clone(),
-            _ => given.clone(), // refused later, with words
-        });
-        types.collect()
-    }
-    /// Columns of exactly the declared types: anything else would abort the process in the library. A value that does not fit is an
-    /// error, never NULL.
-    pub(super) fn columns(signature: &Signature, args: &[ColumnarValue], rows: usize) -> DfResult<Vec<ArrayRef>> {
-        let columns = args.iter().zip(&signature.arguments).map(|(arg, argument)| {
-            let array = arg.to_array(rows)?;
-            if array.data_type() == &argument.data_type { Ok(array) } else { exactly(&array, &argument.data_type) }
-        });
-        columns.collect()
     }
     /// The error of one row.
     pub(super) fn failure(&self, signature: &Signature, row: &[ArrayRef], why: &str) -> Error {
@@ -259,7 +270,7 @@ impl Bound {
                     } else {
                         text
                     };
-                    if data_type == &DataType::Utf8 { format!("'{text}'") } else { text }
+                    if is_text(data_type) { format!("'{text}'") } else { text }
                 }
             };
             format!("{} = {text}", argument.name)
@@ -270,16 +281,10 @@ impl Bound {
     }
 }
 
-/// `array` cast to `data_type`.
-pub(super) fn exactly(array: &ArrayRef, data_type: &DataType) -> DfResult<ArrayRef> {
-    let strict = CastOptions { safe: false, ..CastOptions::default() };
-    Ok(cast_with_options(array, data_type, &strict)?)
-}
-
 /// Whether a value of type `from` is passed as a `to` without a CAST in the query: numbers, texts, bytes and times among themselves,
 /// but nothing whose decimals would be lost.
 fn fits(from: &DataType, to: &DataType) -> bool {
-    let text = |t: &DataType| matches!(t, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View);
+    let text = is_text;
     let bytes = |t: &DataType| matches!(t, DataType::Binary | DataType::LargeBinary | DataType::BinaryView);
     let time = |t: &DataType| matches!(t, DataType::Timestamp(..));
     let whole = |t: &DataType| {
@@ -293,4 +298,8 @@ fn fits(from: &DataType, to: &DataType) -> bool {
         || (time(from) && time(to))
         || matches!((from, to), (DataType::Interval(_) | DataType::Duration(_), DataType::Duration(_)))
         || matches!(from, DataType::Dictionary(_, values) if fits(values, to))
+}
+
+fn is_text(data_type: &DataType) -> bool {
+    matches!(data_type, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View)
 }

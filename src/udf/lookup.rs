@@ -16,7 +16,6 @@ use std::time::{Duration, Instant};
 use arrow::array::{Array, ArrayRef, new_empty_array, new_null_array};
 use arrow::compute::interleave;
 use arrow::datatypes::{DataType, FieldRef};
-use arrow::row::{RowConverter, Rows, SortField};
 use async_trait::async_trait;
 use datafusion::common::{Result as DfResult, internal_err};
 use datafusion::logical_expr::async_udf::{AsyncScalarUDF, AsyncScalarUDFImpl};
@@ -26,6 +25,7 @@ use datafusion::logical_expr::{
 
 use crate::error::{Error, Result};
 
+use super::arguments::Arguments;
 use super::call::{AsyncCalls, CallError, Runtime};
 use super::error::UdfError;
 use super::function::{Bound, OnError, Version};
@@ -68,13 +68,20 @@ impl ScalarUDFImpl for Lookup {
 impl AsyncScalarUDFImpl for Lookup {
     async fn invoke_async_with_args(&self, args: ScalarFunctionArgs) -> DfResult<ColumnarValue> {
         let Head { bound, signature, .. } = &self.0;
-        let columns = Bound::columns(signature, &args.args, args.number_rows)?;
         let version = bound.version();
+        let Arguments { columns, unfit } = Arguments::of(bound, signature, &args.args, args.number_rows)?;
         // The options are the version's: a replacement may have others.
         let (Some(calls), Kind::Async(options)) = (version.library.asynchronous, version.signature.kind) else {
             return internal_err!("library \"{}\" has no __start", version.path.display());
         };
-        let mut batch = Batch { bound, version: &version, calls, options, columns, answers: Answers::default() };
+        let mut batch = Batch {
+            bound,
+            version: &version,
+            calls,
+            options,
+            columns,
+            answers: Answers { failed: unfit, ..Answers::default() },
+        };
         Ok(ColumnarValue::Array(batch.compute(args.number_rows).await?))
     }
 }
@@ -111,8 +118,8 @@ enum End {
     All,
     /// The runtime hangs, or is full of rows that are late: these were not sent yet.
     Stuck(Vec<usize>),
-    /// The runtime died with some rows on their way, while others were not sent yet.
-    Died { suspects: Vec<usize>, unsent: Vec<usize> },
+    /// The runtime died of a panic, with some rows on their way, while others were not sent yet.
+    Died { suspects: Vec<usize>, unsent: Vec<usize>, said: String },
 }
 
 /// What a row is sent under that only finds out whether the runtime lives.
@@ -137,11 +144,12 @@ impl Batch<'_> {
             .filter(|(_, argument)| !argument.nullable)
             .map(|(c, _)| c)
             .collect();
-        let mut sent: Vec<usize> = (0..rows).filter(|row| needed.iter().all(|column| column.is_valid(*row))).collect();
-        // An error has the epoch tried again in parts, with these rows among others.
+        let asked = |row: &usize| self.answers.open(*row) && needed.iter().all(|column| column.is_valid(*row));
+        let sent: Vec<usize> = (0..rows).filter(asked).collect();
+        // An error has the epoch tried again in parts: one that holds a row that has failed fails at once.
         let again = self.bound.limits.on_error == OnError::Error;
-        if again {
-            self.leave_out_failed(&mut sent)?;
+        if again && let Some((row, why)) = self.bound.failed_before(&self.columns, rows)? {
+            return Err(self.bound.failure(signature, &self.row(row), &why));
         }
         let (count, known) = (sent.len(), self.answers.failed.len());
         let mut waiting = vec![sent];
@@ -149,11 +157,10 @@ impl Batch<'_> {
             match self.group(&group).await? {
                 End::All => {}
                 End::Stuck(unsent) => waiting.push(unsent),
-                End::Died { mut suspects, unsent } => {
+                End::Died { mut suspects, unsent, said } => {
                     waiting.push(unsent);
                     if let [row] = suspects.as_slice() {
-                        let told = self.version.library.shim.and_then(|shim| shim.last());
-                        self.answers.failed.insert(*row, panicked(told));
+                        self.answers.failed.insert(*row, said);
                     } else {
                         let second = suspects.split_off(suspects.len() / 2);
                         waiting.extend([second, suspects]);
@@ -161,14 +168,17 @@ impl Batch<'_> {
                 }
             }
         }
-        self.bound.function.counters.call(count, started);
-        for _ in known..self.answers.failed.len() {
-            self.bound.function.counters.error();
+        let counters = &self.bound.function.counters;
+        if count > 0 {
+            counters.call(started);
         }
         if let (true, Some((row, why))) = (again, self.answers.failed.first_key_value()) {
-            self.note_failed()?;
+            // The others are tried again with their part of the epoch, and are counted there.
+            self.bound.note_failed(&self.columns, &self.answers.failed, rows)?;
             return Err(self.bound.failure(signature, &self.row(*row), why));
         }
+        counters.rows(count);
+        (known..self.answers.failed.len()).for_each(|_| counters.error());
         let null = new_null_array(&signature.returns, 1);
         let mut parts: Vec<&dyn Array> = self.answers.parts.iter().map(AsRef::as_ref).collect();
         parts.push(null.as_ref());
@@ -176,35 +186,6 @@ impl Batch<'_> {
         let places: Vec<(usize, usize)> =
             (0..rows).map(|row| self.answers.places.get(&row).copied().unwrap_or(nothing)).collect();
         interleave(&parts, &places).map_err(|e| Error::internal(e.to_string()))
-    }
-
-    /// Takes the rows out of `sent` that have failed before in this epoch, and notes them as failed.
-    fn leave_out_failed(&mut self, sent: &mut Vec<usize>) -> Result<()> {
-        if self.columns.is_empty() || self.bound.failed(|failed| failed.is_empty()) {
-            return Ok(());
-        }
-        let keys = self.keys()?;
-        let before = |row: &usize| self.bound.failed(|failed| failed.get(keys.row(*row).data()).cloned());
-        let known: BTreeMap<usize, String> = sent.iter().filter_map(|row| Some((*row, before(row)?))).collect();
-        sent.retain(|row| !known.contains_key(row));
-        self.answers.failed = known;
-        Ok(())
-    }
-
-    fn note_failed(&self) -> Result<()> {
-        if !self.columns.is_empty() {
-            let keys = self.keys()?;
-            let rows = self.answers.failed.iter().map(|(row, why)| (keys.row(*row).data().into(), why.clone()));
-            self.bound.failed(|failed| failed.extend(rows));
-        }
-        Ok(())
-    }
-
-    /// The arguments of each row as bytes.
-    fn keys(&self) -> Result<Rows> {
-        let fields = self.columns.iter().map(|column| SortField::new(column.data_type().clone())).collect();
-        let rows = RowConverter::new(fields).and_then(|converter| converter.convert_columns(&self.columns));
-        rows.map_err(|e| Error::internal(e.to_string()))
     }
 
     fn row(&self, row: usize) -> Vec<ArrayRef> {
@@ -235,7 +216,8 @@ impl Batch<'_> {
         let died = |batch: &Self, next: usize| {
             let sent = rows.get(..next).unwrap_or_default();
             let suspects = sent.iter().copied().filter(|row| batch.answers.open(*row)).collect();
-            Ok(End::Died { suspects, unsent: rows.get(next..).unwrap_or_default().to_vec() })
+            let said = panicked(shim.and_then(|shim| shim.of(&runtime)));
+            Ok(End::Died { suspects, unsent: rows.get(next..).unwrap_or_default().to_vec(), said })
         };
         loop {
             while let Some(row) = rows.get(next).copied().filter(|_| on_way.len() + lost < most) {

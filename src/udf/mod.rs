@@ -10,11 +10,14 @@
 //! crash there is kept out before: arguments have exactly the declared types, a library is never closed, a changed one is another file.
 
 mod aggregate;
+mod arguments;
 mod build;
 mod call;
 mod callable;
 mod error;
+mod failed;
 mod ffi;
+mod files;
 mod function;
 mod head;
 mod library;

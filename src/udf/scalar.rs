@@ -3,11 +3,12 @@
 //! Nothing is done per row on this side. A function that panics says only that some row of the batch cannot be computed, so the batch
 //! is tried in halves; rows may be computed several times then.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
 use arrow::array::{Array, ArrayRef, new_empty_array, new_null_array};
-use arrow::compute::concat;
+use arrow::compute::{concat, interleave};
 use arrow::datatypes::{DataType, FieldRef};
 use datafusion::common::{Result as DfResult, exec_err};
 use datafusion::logical_expr::{
@@ -16,6 +17,7 @@ use datafusion::logical_expr::{
 
 use crate::error::{Error, Result};
 
+use super::arguments::Arguments;
 use super::call::{CallError, Run};
 use super::error::UdfError;
 use super::function::{Bound, OnError, Version};
@@ -47,16 +49,28 @@ impl ScalarUDFImpl for Scalar {
     fn return_field_from_args(&self, args: ReturnFieldArgs<'_>) -> DfResult<FieldRef> {
         self.0.field(args.arg_fields)
     }
+    /// As they are: [`Arguments`] casts them, and knows what to say of a value that does not fit.
     fn coerce_types(&self, types: &[DataType]) -> DfResult<Vec<DataType>> {
-        Ok(Bound::coerced(&self.0.signature, types))
+        Ok(types.to_vec())
     }
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DfResult<ColumnarValue> {
         let Head { bound, signature, .. } = &self.0;
-        let columns = Bound::columns(signature, &args.args, args.number_rows)?;
         let version = bound.version();
+        let given = Arguments::of(bound, signature, &args.args, args.number_rows)?;
         let Some(run) = version.library.run else { return exec_err!("library \"{}\" has no __run", version.path.display()) };
         let calls = Calls { bound, version: &version, run };
-        Ok(ColumnarValue::Array(calls.batch(&columns, args.number_rows)?))
+        if given.unfit.is_empty() {
+            return Ok(ColumnarValue::Array(calls.batch(&given.columns, args.number_rows)?));
+        }
+        // The function never sees the rows that do not fit.
+        let rows = args.number_rows;
+        let computed = calls.batch(&given.fitting(rows)?, rows - given.unfit.len())?;
+        let null = new_null_array(&version.signature.returns, 1);
+        let mut fitting = 0..;
+        let places: Vec<(usize, usize)> = (0..rows)
+            .map(|row| if given.unfit.contains_key(&row) { (1, 0) } else { (0, fitting.next().unwrap_or_default()) })
+            .collect();
+        Ok(ColumnarValue::Array(interleave(&[computed.as_ref(), null.as_ref()], &places)?))
     }
 }
 
@@ -72,8 +86,15 @@ impl Calls<'_> {
         if rows == 0 {
             return Ok(new_empty_array(&self.version.signature.returns));
         }
+        if self.bound.limits.on_error == OnError::Error
+            && let Some((row, why)) = self.bound.failed_before(columns, rows)?
+        {
+            let row: Vec<ArrayRef> = columns.iter().map(|column| column.slice(row, 1)).collect();
+            return Err(self.bound.failure(&self.version.signature, &row, &why));
+        }
         let mut parts = Vec::new();
-        self.part(columns, rows, &mut parts)?;
+        self.part(columns, rows, rows, &mut parts)?;
+        self.bound.function.counters.rows(rows);
         match parts.as_slice() {
             [one] => Ok(Arc::clone(one)),
             several => {
@@ -83,37 +104,33 @@ impl Calls<'_> {
         }
     }
 
-    /// Computes `rows` rows, in halves if need be, and adds what they give to `parts`.
-    fn part(&self, columns: &[ArrayRef], rows: usize, parts: &mut Vec<ArrayRef>) -> Result<()> {
-        let Some(why) = self.once(columns, rows, rows, parts)? else { return Ok(()) };
+    /// Computes `rows` rows of a batch of `among`, in halves if need be, and adds what they give to `parts`.
+    fn part(&self, columns: &[ArrayRef], rows: usize, among: usize, parts: &mut Vec<ArrayRef>) -> Result<()> {
+        let Some(why) = self.once(columns, rows, parts)? else { return Ok(()) };
         if rows == 1 {
-            self.bound.function.counters.error();
             if self.bound.limits.on_error == OnError::Error {
-                return Err(self.bound.failure(&self.version.signature, columns, &why));
+                let error = self.bound.failure(&self.version.signature, columns, &why);
+                self.bound.note_failed(columns, &BTreeMap::from([(0, why)]), among)?;
+                return Err(error);
             }
+            self.bound.function.counters.error();
             parts.push(new_null_array(&self.version.signature.returns, 1));
             return Ok(());
         }
         let half = rows / 2;
         for (begin, length) in [(0, half), (half, rows - half)] {
             let columns: Vec<ArrayRef> = columns.iter().map(|column| column.slice(begin, length)).collect();
-            self.part(&columns, length, parts)?;
+            self.part(&columns, length, among, parts)?;
         }
         Ok(())
     }
 
     /// One call, which gives `wanted` rows; what it panicked with, if it did.
-    pub fn once(
-        &self,
-        columns: &[ArrayRef],
-        rows: usize,
-        wanted: usize,
-        parts: &mut Vec<ArrayRef>,
-    ) -> Result<Option<String>> {
+    pub fn once(&self, columns: &[ArrayRef], wanted: usize, parts: &mut Vec<ArrayRef>) -> Result<Option<String>> {
         let started = Instant::now();
         let signature = &self.version.signature;
         let called = self.run.call(columns, &signature.returns);
-        self.bound.function.counters.call(rows, started);
+        self.bound.function.counters.call(started);
         let wrong = |got: String| {
             let wanted = format!("{wanted} of {}", (self.bound.limits.type_name)(&signature.returns));
             UdfError::Result { function: self.bound.function.name.clone(), got, wanted }

@@ -12,6 +12,7 @@ use std::time::SystemTime;
 use sha2::{Digest, Sha256};
 
 use super::error::UdfError;
+use super::files::files_of;
 use super::signature::{Signature, parse};
 
 /// A function's source.
@@ -71,9 +72,7 @@ impl Source {
             return Err(UdfError::NotAFunction { path: path.to_owned(), what: "a folder without a Cargo.toml" });
         }
         let main = dir.join("src/lib.rs");
-        let mut files = Vec::new();
-        collect(dir, &mut files).map_err(|source| UdfError::Unreadable { path: dir.to_owned(), source })?;
-        files.sort();
+        let files = files_of(dir).map_err(|source| UdfError::Unreadable { path: dir.to_owned(), source })?;
         Self::new(path, main, Origin::Crate(dir.to_owned()), library, &files)
     }
 
@@ -124,23 +123,6 @@ impl Source {
 
 fn read(file: &Path) -> Result<String, UdfError> {
     std::fs::read_to_string(file).map_err(|source| UdfError::Unreadable { path: file.to_owned(), source })
-}
-
-/// The files that a crate is made of: everything but what was built and what is hidden. Of any kind: a source may include a model.
-fn collect(dir: &Path, files: &mut Vec<PathBuf>) -> std::io::Result<()> {
-    for entry in std::fs::read_dir(dir)? {
-        let path = entry?.path();
-        let name = path.file_name().and_then(|n| n.to_str()).unwrap_or_default();
-        if name.starts_with('.') || name == "target" {
-            continue;
-        }
-        if path.is_dir() {
-            collect(&path, files)?;
-        } else if !path.extension().is_some_and(|e| e == "so" || e == "dylib" || e == "dll") {
-            files.push(path);
-        }
-    }
-    Ok(())
 }
 
 /// The lines behind `[dependencies]` in the comment that begins with it; empty if there is none.

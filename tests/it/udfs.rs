@@ -3,6 +3,11 @@
 //! Builds go to the user's cache (`~/.cache/vatic-udfs`), so that arrow 51 is compiled once on a machine; sources lie in one place per
 //! target directory, so that unchanged ones are not built again.
 
+mod faults;
+mod names;
+mod places;
+mod stale;
+
 use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -520,6 +525,27 @@ fn a_folder_of_functions_is_loaded_when_asked_and_never_else() {
     let ended = vatic(&place, &[&sql[..], &["--udfs", "fs"]].concat());
     assert!(ended.code == 1 && ended.err.contains("two functions are called \"picky\": "), "{ended:#?}");
     assert!(ended.err.contains("picky.rs") && ended.err.contains("second.rs"), "{}", ended.err);
+}
+
+#[test]
+fn udfs_takes_one_function_and_says_when_there_is_none() {
+    let place = Place::new();
+    warm(&place.file("fs/picky.rs", PICKY));
+    let with = |udfs: &str, sql: &str| vatic(&place, &["sql", "--errors", "text", "--format", "json", sql, "--udfs", udfs]);
+    let ended = with("fs/picky.rs", "SELECT picky(4, 'x') AS x");
+    assert_eq!((ended.code, ended.out.as_str()), (0, "{\"x\":8}\n"), "{}", ended.err);
+    let haversine = crates().join("haversine");
+    warm(&haversine);
+    let ended = with(haversine.to_str().unwrap(), "SELECT haversine(1, 2, 1, 2) AS x");
+    assert_eq!((ended.code, ended.out.as_str()), (0, "{\"x\":0.0}\n"), "{}", ended.err);
+    let ended = with("nofolder", "SELECT 1 AS x");
+    let said =
+        ended.err.contains("there is no folder \"nofolder\" to load functions from") && ended.err.contains("--udfs udfs");
+    assert!(ended.code == 1 && said, "{ended:#?}");
+    place.file("empty/readme.txt", "");
+    let ended = with("empty", "SELECT 1 AS x");
+    assert!(ended.code == 0 && ended.err.contains("warning: folder \"empty\" has no functions in it"), "{ended:#?}");
+    assert!(ended.err.contains("vatic udf new NAME"), "{}", ended.err);
 }
 
 #[test]

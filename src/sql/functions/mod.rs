@@ -2,6 +2,7 @@
 //!
 //! To add one: write it in a file here, then add one line to [`FUNCTIONS`]; SHOW FUNCTIONS and the docs read the same slice.
 
+pub mod names;
 pub mod random;
 pub mod score;
 pub mod time;

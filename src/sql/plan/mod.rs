@@ -3,6 +3,7 @@
 //! ```text
 //! SQL ─► DataFusion's planner ─► [models_in: names to load] ─► analyzer: types, then calls lifted into Score nodes (lift, check)
 //!     ─► optimizer: filters below the score, unused columns and calls pruned (node) ─► Score becomes ScoreExec
+//!     ─► calls of async functions brought to where they can wait (waits)
 //!     ─► physical rules, none of which computes for a row that is filtered out (physical)
 //! jobs and EMIT CHANGES: allow-list before and after (allow)          EXPLAIN: the physical plan as people read it (explain)
 //! ```
@@ -13,6 +14,7 @@ pub mod explain;
 pub mod lift;
 pub mod node;
 pub mod physical;
+pub mod waits;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -148,6 +150,8 @@ impl QueryPlanner for Planner {
         session: &dyn Session,
     ) -> DataFusionResult<Arc<dyn ExecutionPlan>> {
         let extension = Arc::new(ScorePlanner { scoring: Arc::clone(&self.scoring) });
+        let placed = waits::place_async_calls(plan)?;
+        let plan = placed.as_ref().unwrap_or(plan);
         DefaultPhysicalPlanner::with_extension_planners(vec![extension]).create_physical_plan(plan, session).await
     }
 }
