@@ -11,6 +11,7 @@ mod blueprint;
 mod casts;
 mod copy;
 mod explain;
+mod fields;
 mod functions;
 mod insert;
 pub mod job;

@@ -38,6 +38,7 @@ use crate::time;
 use crate::udf::Function;
 
 use super::insert::wait_for;
+use super::resolve::Reads;
 use super::session::Session;
 use super::tables::Table;
 
@@ -173,6 +174,11 @@ impl Session {
     /// `User` for whatever is wrong with the query.
     pub(super) async fn draft(&mut self, query: &ast::Query, mode: Mode) -> Result<Draft> {
         let resolved = self.resolve(query).await?;
+        let drafted = self.drafted(&resolved, mode).await;
+        drafted.map_err(|error| self.with_near_field(error, &resolved))
+    }
+
+    async fn drafted(&mut self, resolved: &Reads, mode: Mode) -> Result<Draft> {
         let scoring = self.scoring(&resolved.text, mode).await?;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let state = session_state(&scoring, mode != Mode::Answer, cores);

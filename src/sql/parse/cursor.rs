@@ -76,6 +76,20 @@ impl<'a> Cursor<'a> {
         let last = self.bytes(self.index().saturating_sub(1).max(start)).end;
         self.source.position(first..last)
     }
+    /// The only place since the word at `start` of the words that `FETCH is not available` begins with; FETCH with all that
+    /// belongs to it.
+    fn asked(&self, start: usize, message: &str) -> Option<Position> {
+        let words: Vec<&str> = message.split_once(" is ")?.0.split(' ').collect();
+        let is = |at: usize, word: &str| self.tokens.get(at).is_some_and(|t| t.token.to_string().eq_ignore_ascii_case(word));
+        let mut found = (start..self.index()).filter(|at| words.iter().enumerate().all(|(n, word)| is(at + n, word)));
+        let (Some(first), None) = (found.next(), found.next()) else { return None };
+        let mut last = first + words.len() - 1;
+        if words == ["FETCH"] {
+            let end = (first..self.index()).find(|&at| is(at, "ONLY") || is(at, "TIES"));
+            last = end.unwrap_or(last);
+        }
+        Some(self.source.position(self.bytes(first).start..self.bytes(last).end))
+    }
     /// The text from the word at `start` to the end of the statement.
     pub fn text_from(&self, start: usize) -> &str {
         self.source.text().get(self.bytes(start).start..self.end).unwrap_or_default()
@@ -177,7 +191,10 @@ impl<'a> Cursor<'a> {
         let start = self.index();
         let query = self.parser.parse_query();
         let query = query.map_err(|e| self.syntax(&e))?;
-        let mut query = check(query).map_err(|e| e.at(self.since(start)))?;
+        let mut query = check(query).map_err(|e| {
+            let place = self.asked(start, e.message()).unwrap_or_else(|| self.since(start));
+            e.at(place)
+        })?;
         if let Some(params) = self.params {
             settle(&mut query, params);
         }
