@@ -35,12 +35,12 @@ const STYLE: &str = "     -+ |          ";
 /// What NULL looks like in a table.
 const NULL: &str = "NULL";
 
-/// Prints all of `rows`; gives their number.
+/// Prints all of `rows`, tables in this `layout`; gives their number.
 ///
 /// # Errors
 /// Those of the query, and of stdout.
-pub async fn print(mut rows: Rows, format: OutputFormat, out: &mut Output, ui: &Ui) -> Result<u64> {
-    let mut printer = Printer::new(format, &rows.schema)?;
+pub async fn print(mut rows: Rows, format: OutputFormat, layout: Layout, out: &mut Output, ui: &Ui) -> Result<u64> {
+    let mut printer = Printer::new(format, &rows.schema)?.laid_out(layout);
     let gather = if format == OutputFormat::Table && !rows.follows { TABLE_ROWS } else { 1 };
     let (mut waiting, mut gathered) = (Vec::new(), 0);
     while let Some(batch) = rows.next().await {
@@ -119,6 +119,9 @@ impl Printer {
     /// # Errors
     /// Those of stdout.
     pub fn finish<W: Write>(&mut self, out: &mut Output<W>) -> Result<()> {
+        if (self.format, self.layout) == (OutputFormat::Table, Layout::Text) {
+            return Ok(());
+        }
         if !self.begun {
             match self.format {
                 OutputFormat::Table if !self.schema.fields().is_empty() => self.table(&[], out)?,
@@ -134,8 +137,10 @@ impl Printer {
     }
 
     fn table<W: Write>(&mut self, batches: &[RecordBatch], out: &mut Output<W>) -> Result<()> {
-        if self.layout == Layout::Expanded && !batches.is_empty() {
-            return self.expanded(batches, out);
+        match self.layout {
+            Layout::Expanded if !batches.is_empty() => return self.expanded(batches, out),
+            Layout::Text => return self.text(batches, out),
+            _ => {}
         }
         let mut table = Table::new();
         table.load_preset(STYLE);

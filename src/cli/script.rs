@@ -11,11 +11,12 @@ use futures::stream::{FuturesUnordered, StreamExt};
 
 use super::args::OutputFormat;
 use super::output::{self, Output};
+use super::render::Layout;
 use super::status::{self, Jobs};
 use super::{Context, read_file, render, stopped};
 use crate::engine::{Engine, Job, JobStatus, Outcome, Session, UntilEnd};
 use crate::error::{Error, Position, Result};
-use crate::sql::Parsed;
+use crate::sql::{Parsed, Show, Statement};
 
 /// How often a job that fails beside a long statement is noticed.
 const WATCH: Duration = Duration::from_millis(100);
@@ -60,8 +61,9 @@ impl<'a> Script<'a> {
     /// Executes all of `statements`; stops at the first error.
     pub(crate) async fn all(&mut self, statements: &[Parsed]) -> Result<()> {
         for statement in statements {
+            let layout = if shows_ddl(statement) { Layout::Text } else { Layout::Aligned };
             let outcome = match self.session.execute(statement).await {
-                Ok(outcome) => self.take(outcome).await,
+                Ok(outcome) => self.take(outcome, layout).await,
                 Err(error) => Err(error),
             };
             outcome.map_err(|error| placed(error, &statement.position))?;
@@ -69,11 +71,11 @@ impl<'a> Script<'a> {
         Ok(())
     }
 
-    async fn take(&mut self, outcome: Outcome) -> Result<()> {
+    async fn take(&mut self, outcome: Outcome, layout: Layout) -> Result<()> {
         match outcome {
             Outcome::Done(_) => Ok(()),
             Outcome::Rows(rows) => tokio::select! {
-                printed = render::print(rows, self.format, &mut self.out, &self.cx.ui) => printed.map(|_| ()),
+                printed = render::print(rows, self.format, layout, &mut self.out, &self.cx.ui) => printed.map(|_| ()),
                 error = output::reader_left() => Err(error),
             },
             Outcome::Job(job) => {
@@ -85,6 +87,11 @@ impl<'a> Script<'a> {
             }
         }
     }
+}
+
+/// Whether a statement answers with a statement, which people paste elsewhere: no table around it.
+pub(crate) fn shows_ddl(statement: &Parsed) -> bool {
+    matches!(statement.statement, Statement::Show(Show::CreateTable(_) | Show::CreateView(_)))
 }
 
 /// Does `work`, then waits for the jobs it started. A signal, an error or a job that fails stops all jobs after their

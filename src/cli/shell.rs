@@ -4,7 +4,7 @@
 //! or ends the query that runs, never the shell; Ctrl-D, `\q`, `exit` and `quit` leave. Without a terminal, stdin is a script.
 //! The modules: `lex`, `words`, `pieces`, `commands` say what was typed; `place`, `scope`, `complete`, `catalog`,
 //! `highlight` help to type it;
-//! `editor`, `plain` read it; `execute`, `describe`, `watch`, `edit`, `params`, `samples` do it; `display`, `pager`, `jobs`, `banner` show it.
+//! `editor`, `plain` read it; `execute`, `describe`, `functions`, `watch`, `edit`, `params`, `samples` do it; `display`, `pager`, `jobs`, `banner` show it.
 
 mod banner;
 mod catalog;
@@ -15,6 +15,7 @@ mod display;
 mod edit;
 mod editor;
 mod execute;
+mod functions;
 mod highlight;
 mod jobs;
 mod lex;

@@ -77,6 +77,7 @@ fn find(error: &Error, source: &Source, tokens: &[TokenWithSpan]) -> Option<std:
     cast(message, tokens)
         .or_else(|| call::find(error, tokens))
         .or_else(|| named(message, tokens))
+        .or_else(|| counted(message, tokens))
         .or_else(|| asked(message, tokens))
         .or_else(|| called(message, tokens))
         .or_else(|| operator(message, tokens))
@@ -107,6 +108,18 @@ fn named(message: &str, tokens: &[TokenWithSpan]) -> Option<std::ops::Range<usiz
             only(tokens, is)
         })
     })
+}
+
+/// `LIMIT is below 0: -1`: the only such clause, with its value if that is short.
+fn counted(message: &str, tokens: &[TokenWithSpan]) -> Option<std::ops::Range<usize>> {
+    let clause = ["LIMIT", "OFFSET"].into_iter().find(|clause| message.starts_with(&format!("{clause} is ")))?;
+    let found = only(tokens, |t| word(&t.token).is_some_and(|w| w.eq_ignore_ascii_case(clause)))?;
+    let length = match tokens.get(found.end).map(|t| &t.token) {
+        Some(Token::Minus) => 2,
+        Some(Token::Number(..) | Token::SingleQuotedString(_) | Token::Word(_) | Token::Placeholder(_)) => 1,
+        _ => 0,
+    };
+    Some(found.start..(found.end + length).min(tokens.len()))
 }
 
 /// The keyword of a part of a query that is refused, or of the aggregate function that is.

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
-use arrow::datatypes::{DataType, FieldRef};
+use arrow::datatypes::DataType;
 use datafusion::catalog::TableProvider;
 use datafusion::common::tree_node::TreeNode;
 use datafusion::datasource::{MemTable, ViewTable};
@@ -37,8 +37,8 @@ use crate::stream::scan::{LeftOut, lock};
 use crate::time;
 use crate::udf::Function;
 
-use super::fields::with_nearest_field;
 use super::insert::wait_for;
+use super::resolve::Reads;
 use super::session::Session;
 use super::tables::Table;
 
@@ -174,6 +174,11 @@ impl Session {
     /// `User` for whatever is wrong with the query.
     pub(super) async fn draft(&mut self, query: &ast::Query, mode: Mode) -> Result<Draft> {
         let resolved = self.resolve(query).await?;
+        let drafted = self.drafted(&resolved, mode).await;
+        drafted.map_err(|error| self.with_near_field(error, &resolved))
+    }
+
+    async fn drafted(&mut self, resolved: &Reads, mode: Mode) -> Result<Draft> {
         let scoring = self.scoring(&resolved.text, mode).await?;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let state = session_state(&scoring, mode != Mode::Answer, cores);
@@ -199,15 +204,14 @@ impl Session {
             context.register_table("models", Arc::new(MemTable::try_new(batch.schema(), vec![vec![batch]])?))?;
         }
         for (name, view) in &resolved.views {
-            let plan = context.state().statement_to_plan(statement(view)).await;
-            let plan = bind(plan.map_err(|e| with_nearest_field(e.into(), columns_of(&used)))?, &self.params)?;
+            let plan = bind(context.state().statement_to_plan(statement(view)).await?, &self.params)?;
             context.register_table(
                 datafusion::common::TableReference::bare(name.as_str()),
                 Arc::new(ViewTable::new(plan, None)),
             )?;
         }
-        let logical = context.state().statement_to_plan(statement(&resolved.query)).await;
-        let logical = bind(logical.map_err(|e| with_nearest_field(e.into(), columns_of(&used)))?, &self.params)?;
+        let logical = context.state().statement_to_plan(statement(&resolved.query)).await?;
+        let logical = bind(logical, &self.params)?;
         // What is written, and a view's columns, have the types that the branches of a UNION agree on, not the first one's.
         let logical = TypeCoercion::new().analyze(logical, context.state().config_options())?;
         let names = resolved.output_names(&logical);
@@ -378,10 +382,6 @@ fn folds_to_nothing(written: &LogicalPlan, optimized: &LogicalPlan) -> Result<bo
     let limits = |node: &LogicalPlan| matches!(node, LogicalPlan::Limit(_));
     let has = |plan: &LogicalPlan, of: &dyn Fn(&LogicalPlan) -> bool| plan.exists(|node| Ok(of(node)));
     Ok(has(optimized, &nothing)? && !has(written, &nothing)? && has(written, &filters)? && !has(written, &limits)?)
-}
-
-fn columns_of(tables: &[Arc<Table>]) -> impl Iterator<Item = &FieldRef> {
-    tables.iter().flat_map(|table| table.rows.schema.fields())
 }
 
 fn statement(query: &ast::Query) -> DfStatement {

@@ -2,20 +2,22 @@
 //!
 //! Views are resolved with the query that reads them, each once, those that others read first.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arrow::datatypes::{Fields, Schema};
 use datafusion::logical_expr::LogicalPlan;
 use sqlparser::ast;
+use sqlparser::tokenizer::Token;
 
 use crate::config::Options;
 use crate::connector::Topic;
 use crate::error::{Error, Result};
-use crate::format::FORMATS;
+use crate::format::{FORMATS, Note};
 use crate::model::table::models_schema;
 use crate::sql::names::{Name, Scope, TableUse, resolve, tables_in, topic_table};
 use crate::sql::options::KafkaOptions;
-use crate::sql::{OutputNames, TableDefinition};
+use crate::sql::{OutputNames, Source, TableDefinition};
 
 use super::absent::unknown_table;
 use super::session::Session;
@@ -77,8 +79,8 @@ impl Session {
     /// # Errors
     /// `User` for a name that nothing has, with the nearest; for a topic that does not exist.
     pub(super) async fn resolve(&self, query: &ast::Query) -> Result<Reads> {
-        let mut topics = Vec::new();
-        self.infer_topics(query, &mut topics).await?;
+        let (mut topics, mut notes) = (Vec::new(), Vec::new());
+        self.infer_topics(query, &mut topics, &mut notes).await?;
         let names = Names { session: self, topics: &topics };
         let mut found = Found { names: &names, tables: Vec::new(), views: Vec::new(), models: false, unknown: None };
         let mut query = query.clone();
@@ -94,21 +96,29 @@ impl Session {
             }
         }
         let Found { tables, views, models, .. } = found;
+        let read = Mentioned::of(&text);
+        let told = |note: &Note| note.column.as_ref().is_none_or(|column| read.may_be(column));
+        notes.into_iter().filter(told).for_each(|note| self.tell_once(note.text));
         Ok(Reads { query, text, tables, views, models, names: resolved.names })
     }
 
-    /// Infers the tables of all `topic('t')` that a query and its views read.
-    async fn infer_topics(&self, query: &ast::Query, topics: &mut Vec<(String, Arc<Table>)>) -> Result<()> {
+    /// Infers the tables of all `topic('t')` that a query and its views read, with what to know of them.
+    async fn infer_topics(
+        &self,
+        query: &ast::Query,
+        topics: &mut Vec<(String, Arc<Table>)>,
+        notes: &mut Vec<Note>,
+    ) -> Result<()> {
         for used in tables_in(query) {
             if let Some(topic) = &used.topic {
                 if !topics.iter().any(|(name, _)| *name == topic_table(topic)) {
-                    let (table, notes) = self.infer(topic).await?;
+                    let (table, own) = self.infer(topic).await?;
                     self.tell_once(found(&table.definition));
-                    notes.into_iter().for_each(|note| self.tell_once(note));
+                    notes.extend(own);
                     topics.push((topic_table(topic), Arc::new(table)));
                 }
             } else if let Some(view) = self.views.get(&used.name.text.to_lowercase()) {
-                Box::pin(self.infer_topics(&view.query, topics)).await?;
+                Box::pin(self.infer_topics(&view.query, topics, notes)).await?;
             }
         }
         Ok(())
@@ -118,7 +128,7 @@ impl Session {
     pub(super) async fn inferred(&self, name: &str) -> Result<Option<Table>> {
         let Some(topic) = name.strip_prefix("topic('").and_then(|rest| rest.strip_suffix("')")) else { return Ok(None) };
         let (table, notes) = self.infer(topic).await?;
-        notes.into_iter().for_each(|note| self.tell_once(note));
+        notes.into_iter().for_each(|note| self.tell_once(note.text));
         Ok(Some(table))
     }
 
@@ -144,7 +154,7 @@ impl Session {
     }
 
     /// A table over a topic that nobody declared, in the first format that reads its first records; and what to know of it.
-    async fn infer(&self, topic: &str) -> Result<(Table, Vec<String>)> {
+    async fn infer(&self, topic: &str) -> Result<(Table, Vec<Note>)> {
         let values = sample(self.engine().broker(), topic, &Options::default(), SAMPLE).await?;
         if values.is_empty() {
             let error = Error::data(format!("topic \"{topic}\" is empty: its columns cannot be told from its records"));
@@ -157,12 +167,44 @@ impl Session {
             let Some(format) = FORMATS.iter().find(|f| f.name() == name) else { continue };
             if let Ok(inferred) = format.infer(&values, &definition.options) {
                 definition.options.set("format", name);
-                let notes = inferred.notes.iter().map(|note| format!("topic \"{topic}\": {note}")).collect();
+                let of_topic = |note: &Note| Note { text: format!("topic \"{topic}\": {}", note.text), ..note.clone() };
+                let notes = inferred.notes.iter().map(of_topic).collect();
                 return Ok((Table::new(definition.with_inferred(&inferred), self.base()).await?, notes));
             }
         }
         Err(Error::data(format!("the records of topic \"{topic}\" are in no known format"))
             .hint("Declare a table with its format."))
+    }
+}
+
+/// The words of a query, for what may be read before its plan is known.
+struct Mentioned {
+    /// In lower case.
+    words: BTreeSet<String>,
+    /// Whether a `*` stands for columns.
+    star: bool,
+}
+
+impl Mentioned {
+    fn of(text: &str) -> Self {
+        let tokens = Source::new(text, None).tokens().unwrap_or_default();
+        let word = |token: &Token| match token {
+            Token::Word(word) => Some(word.value.to_lowercase()),
+            Token::SingleQuotedString(text) => Some(text.to_lowercase()), // `payload['price']`
+            _ => None,
+        };
+        // `count(*)` and `a * b` read no column by it.
+        let stands_for_columns = |before: &Token| match before {
+            Token::Comma | Token::Period => true,
+            Token::Word(word) => ["SELECT", "DISTINCT", "ALL"].iter().any(|own| word.value.eq_ignore_ascii_case(own)),
+            _ => false,
+        };
+        let star = tokens.windows(2).any(|pair| pair[1].token == Token::Mul && stands_for_columns(&pair[0].token));
+        Self { words: tokens.iter().filter_map(|token| word(&token.token)).collect(), star }
+    }
+
+    fn may_be(&self, column: &str) -> bool {
+        self.star || self.words.contains(&column.to_lowercase())
     }
 }
 

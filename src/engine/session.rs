@@ -125,6 +125,11 @@ impl Session {
     pub fn params(&self) -> &Params {
         &self.params
     }
+    /// The functions of its own, by name, each with the hash of its library: another one after each change.
+    #[must_use]
+    pub fn own_function_versions(&self) -> Vec<(String, String)> {
+        self.functions.values().map(|function| (function.name.clone(), function.present().hash.clone())).collect()
+    }
     /// The jobs started here, in their order.
     #[must_use]
     pub fn jobs(&self) -> &[Arc<Job>] {

@@ -11,7 +11,7 @@ use datafusion::logical_expr::Documentation;
 use crate::connector::file::Files;
 use crate::connector::{CONNECTORS, OffsetAt};
 use crate::error::{Error, Result};
-use crate::format::{FORMATS, Inferred, format};
+use crate::format::{FORMATS, Inferred, Note, format};
 use crate::model::table::{models_batch, models_schema};
 use crate::sql::functions::FUNCTIONS;
 use crate::sql::{Column, Show, TableDefinition, TableOptions};
@@ -216,7 +216,7 @@ impl Session {
             let notes;
             (definition, notes) = self.infer_columns(definition).await?;
             self.engine().notices().info(super::resolve::found(&definition));
-            notes.into_iter().for_each(|note| self.engine().notices().info(note));
+            notes.into_iter().for_each(|note| self.engine().notices().info(note.text));
         }
         let table = Table::new(definition, self.base()).await?;
         if declared {
@@ -228,7 +228,7 @@ impl Session {
     }
 
     /// `definition` with the columns that its first records suggest, and what to know of them.
-    async fn infer_columns(&self, definition: TableDefinition) -> Result<(TableDefinition, Vec<String>)> {
+    async fn infer_columns(&self, definition: TableDefinition) -> Result<(TableDefinition, Vec<Note>)> {
         let inferred = match TableOptions::read(&definition)? {
             TableOptions::Generator(_) => Inferred::plain(crate::connector::generator::Generator::schema()),
             TableOptions::File(file) => {

@@ -257,6 +257,19 @@ fn planned(text: &str) -> Error {
         return Error::user(format!("ORDER BY {wanted} names a column by its number, and the query has {most} column{s}"))
             .hint("Write the column's name.");
     }
+    for clause in ["LIMIT", "OFFSET"] {
+        let hint = || format!("Write a whole number: {clause} 10, for example.");
+        if let Some(found) = between(text, &format!("Expected {clause} to be an integer or null, but got "), "\n") {
+            return Error::user(format!("{clause} is {}, not a whole number", sql_types(found))).hint(hint());
+        }
+        if text.starts_with(&format!("{clause} must be >=")) {
+            let given = between(text, "'", "'").unwrap_or_default();
+            return Error::user(format!("{clause} is below 0: {given}")).hint(hint());
+        }
+        if text.starts_with(&format!("Unsupported {clause} expression")) {
+            return Error::user(format!("{clause} is no number")).hint(hint());
+        }
+    }
     if text.starts_with("UNION queries have different number of columns") {
         return Error::user("the queries of a UNION have different numbers of columns")
             .hint("Give both the same columns; write NULL AS name where one has none.");

@@ -186,7 +186,7 @@ impl Format for Csv {
         let notes = other_delimiter(&fields).map(|other| {
             format!("the first line has one field, {:?}: if '{other}' divides it, set csv.delimiter = '{other}'", fields[0])
         });
-        let notes = notes.into_iter().collect();
+        let notes = notes.map(super::infer::Note::of_all).into_iter().collect();
         let (names, first) = if dialect.header { (Some(first), None) } else { (None, Some(first)) };
         let name = |i: usize| match names.as_ref().and_then(|n| n.get(i)).and_then(Option::as_deref) {
             Some(name) => name.to_owned(),

@@ -26,7 +26,30 @@ pub struct Inferred {
     /// The options that belong to them.
     pub options: Options,
     /// What people should know of the choice.
-    pub notes: Vec<String>,
+    pub notes: Vec<Note>,
+}
+
+/// What people should know of a column that was chosen, or of all of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Note {
+    /// The column it is about: only who reads that wants to know.
+    pub column: Option<String>,
+    /// What is said.
+    pub text: String,
+}
+
+impl Note {
+    /// A note for whoever reads any of the columns.
+    #[must_use]
+    pub fn of_all(text: String) -> Self {
+        Self { column: None, text }
+    }
+}
+
+impl PartialEq<String> for Note {
+    fn eq(&self, text: &String) -> bool {
+        self.text == *text
+    }
 }
 
 impl Inferred {
@@ -44,9 +67,10 @@ impl Inferred {
             let lower = name.to_lowercase();
             if let Some((other, _)) = kept.iter().find(|(known, _)| known.to_lowercase() == lower) {
                 // A table cannot have both: unquoted references could not tell them apart.
-                notes.push(format!("field \"{name}\" is left out: it differs from \"{other}\" only in case"));
+                let text = format!("field \"{name}\" is left out: it differs from \"{other}\" only in case");
+                notes.push(Note { column: Some(other.clone()), text });
             } else if name.is_empty() {
-                notes.push("a field without a name is left out".to_owned());
+                notes.push(Note::of_all("a field without a name is left out".to_owned()));
             } else {
                 let guess = guess.settled(0);
                 let widened = !given.all && given.holds(&name) && !has_text(&guess.data_type());
@@ -59,9 +83,9 @@ impl Inferred {
             guess.find_mixed(name, &mut kinds);
             for (path, kinds) in &kinds {
                 if let Some(kinds) = kinds {
-                    notes.push(format!(
-                        "column \"{path}\" holds {kinds}: it is VARCHAR, with the JSON text of what is no string"
-                    ));
+                    let text =
+                        format!("column \"{path}\" holds {kinds}: it is VARCHAR, with the JSON text of what is no string");
+                    notes.push(Note { column: Some(name.clone()), text });
                 }
             }
             if !kinds.is_empty() || given.holds(name) {

@@ -26,7 +26,7 @@ use crate::config::{OptionSpec, Options};
 use crate::error::{Error, Result};
 
 pub use csv::{Csv, Dialect as CsvDialect, OpenQuote, other_delimiter, twice};
-pub use infer::Inferred;
+pub use infer::{Inferred, Note};
 pub use json::{Json, field_names};
 pub use raw::Raw;
 pub use records::{Records, RecordsBuilder};

@@ -35,4 +35,4 @@ pub use params::{Params, parameters_in};
 pub use parse::{LISTS, STATEMENTS, parse, parse_query, parse_with};
 pub use settings::Settings;
 pub use statement::{Emit, Explaining, ObjectKind, Parsed, Show, Statement};
-pub use text::{Source, incomplete};
+pub use text::{Meaning, Source, incomplete, part};

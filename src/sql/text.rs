@@ -102,36 +102,54 @@ pub fn incomplete(text: &str) -> bool {
     let mut rest = text;
     // What was last seen outside of comments and blanks: nothing, a `;`, or something else.
     let mut ended = true;
-    while let Some(first) = rest.chars().next() {
-        let length = if rest.starts_with("--") {
-            rest.find('\n').unwrap_or(rest.len())
-        } else if rest.starts_with("/*") {
-            match comment_length(rest) {
-                Some(length) => length,
-                None => return true,
-            }
-        } else if first.is_whitespace() {
-            first.len_utf8()
-        } else {
-            ended = first == ';';
-            let quoted = match first {
-                '\'' | '"' | '`' => rest[1..].find(first).map(|at| at + 2),
-                '$' => dollar_length(rest),
-                'e' | 'E' if rest[1..].starts_with('\'') => escaped_length(rest),
-                // A word is passed as a whole: its end may look like the begin of `E'...'` or of `$$`.
-                c if c.is_alphanumeric() || c == '_' => {
-                    Some(rest.find(|c: char| !c.is_alphanumeric() && c != '_' && c != '$').unwrap_or(rest.len()))
-                }
-                other => Some(other.len_utf8()),
-            };
-            match quoted {
-                Some(length) => length,
-                None => return true,
-            }
+    while !rest.is_empty() {
+        let Some((length, meaning)) = part(rest) else { return true };
+        ended = match meaning {
+            Meaning::Blank => ended,
+            Meaning::End => true,
+            Meaning::Word => false,
         };
         rest = &rest[length..];
     }
     !ended
+}
+
+/// What a part of a text is to its statement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Meaning {
+    /// A blank or a comment.
+    Blank,
+    /// A `;`, outside of quotes and comments.
+    End,
+    /// Anything else.
+    Word,
+}
+
+/// The part that `text` begins with, which is not empty: a comment, a blank, something in quotes, a word, or one other
+/// character. Its length in bytes and what it is; `None` if it is not closed.
+#[must_use]
+pub fn part(text: &str) -> Option<(usize, Meaning)> {
+    let first = text.chars().next()?;
+    if text.starts_with("--") {
+        return Some((text.find('\n').unwrap_or(text.len()), Meaning::Blank));
+    }
+    if text.starts_with("/*") {
+        return comment_length(text).map(|length| (length, Meaning::Blank));
+    }
+    if first.is_whitespace() {
+        return Some((first.len_utf8(), Meaning::Blank));
+    }
+    let length = match first {
+        '\'' | '"' | '`' => text[1..].find(first).map(|at| at + 2),
+        '$' => dollar_length(text),
+        'e' | 'E' if text[1..].starts_with('\'') => escaped_length(text),
+        // A word is passed as a whole: its end may look like the begin of `E'...'` or of `$$`.
+        c if c.is_alphanumeric() || c == '_' => {
+            Some(text.find(|c: char| !c.is_alphanumeric() && c != '_' && c != '$').unwrap_or(text.len()))
+        }
+        other => Some(other.len_utf8()),
+    };
+    length.map(|length| (length, if first == ';' { Meaning::End } else { Meaning::Word }))
 }
 
 /// The length of the comment that `text` begins with; comments nest.

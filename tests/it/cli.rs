@@ -308,6 +308,28 @@ fn the_broker_is_an_option_or_a_variable_and_must_be_there() {
 }
 
 #[test]
+fn reading_makes_no_broker() {
+    let place = Place::new();
+    place.file("rows.csv", "n,t\n1,x\n");
+    let file = "CREATE TABLE f WITH (connector = 'file', path = 'rows.csv');";
+    for sql in ["SELECT 1", "SHOW TOPICS", &format!("{file} SELECT * FROM f"), &format!("{file} COPY f TO 'f.json'")] {
+        place.ok(&["sql", sql]);
+    }
+    assert_eq!(place.ok(&["topic", "list"]).lines().count(), 2, "its head");
+    for absent in [["consume", "t"], ["sql", "SELECT * FROM topic('t')"]] {
+        let ended = place.vatic(&absent);
+        let said = ended.err.contains("error: no topic \"t\" on embedded:.vatic")
+            && ended.err.contains("hint: There are no topics");
+        assert!(ended.code == 1 && said, "{ended:#?}");
+    }
+    assert_eq!(place.vatic(&["topic", "delete", "t"]).code, 1);
+    assert_eq!(place.piped(&[], "\\l\n\\dm\n\\conninfo\n").code, 0);
+    assert!(!place.path(".vatic").exists());
+    place.ok(&["sql", "CREATE TABLE t (a BIGINT); INSERT INTO t VALUES (1)"]);
+    assert!(place.path(".vatic/broker.db").exists());
+}
+
+#[test]
 fn quiet_leaves_results_errors_and_warnings_of_what_happened() {
     let place = Place::new();
     let ended = place.vatic(&[

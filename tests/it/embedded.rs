@@ -326,6 +326,28 @@ async fn files_that_are_no_broker_are_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_reads_makes_nothing_and_finds_what_others_make() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("new");
+    let reader = Embedded::open(&path).unwrap();
+    assert_eq!((reader.topics().await.unwrap().len(), reader.topic("t").await.unwrap()), (0, None));
+    assert_eq!(reader.offsets("t", OffsetAt::Latest).await.unwrap_err().message(), "no topic \"t\"");
+    assert_eq!(reader.source(reading("t", EARLIEST, None)).await.unwrap_err().message(), "no topic \"t\"");
+    assert!(reader.positions("g", &[]).await.unwrap().is_empty());
+    assert!(!reader.reset_group("g", &[]).await.unwrap() && !reader.delete_topic("t").await.unwrap());
+    assert!(!path.exists());
+    let writer = Embedded::open(&path).unwrap();
+    let topic = topic(&writer, 1, &[]).await;
+    write(&writer, vec![output(&topic, 0, values(["x"]))]).await;
+    assert_eq!(texts(&read_all(&reader, &topic).await[&0]), ["x"]);
+    // A file in the way is told of before anything is written.
+    std::fs::write(dir.path().join("file"), "").unwrap();
+    for wrong in ["file", "file/below"] {
+        assert!(Embedded::open(&dir.path().join(wrong)).is_err(), "{wrong}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_second_broker_on_one_directory_shares_it() {
     let dir = tempfile::tempdir().unwrap();
     let one = Embedded::open(&dir.path().join("new").join("deep")).unwrap();

@@ -45,6 +45,8 @@ const MISTAKES: &[(&str, i32, &[Mistake])] = &[
             ("A semicolon that is missing", Sql("SELECT id FROM payments SELECT id FROM alerts")),
             ("Half a condition", Sql("SELECT id FROM payments WHERE id = 1 AND")),
             ("Clauses in another order", Sql("SELECT id FROM payments LIMIT 10 ORDER BY id")),
+            ("LIMIT as standard SQL has it", Sql("SELECT id FROM payments FETCH FIRST 3 ROWS ONLY")),
+            ("A LIMIT that is no number", Sql("SELECT id FROM payments LIMIT 'ten'")),
             ("A word of SQL as a column", Sql("SELECT id, order FROM payments")),
             ("EMIT CHANGES, misspelt", Sql("SELECT id FROM payments EMIT CHANGE")),
             ("EMIT without CHANGES", Sql("SELECT id FROM payments WHERE id > 1 EMIT")),

@@ -289,6 +289,23 @@ fn inferred_ddl_can_be_pasted() {
 }
 
 #[test]
+fn a_column_of_several_kinds_is_told_of_to_those_who_read_it() {
+    let place = Place::new();
+    place.produce("m", &[r#"{"id":1,"price":2,"who":{"code":1}}"#, r#"{"id":2,"price":"n/a","who":{"code":"k"}}"#]);
+    let told = |sql: &str| {
+        let ended = place.vatic(&["sql", sql]);
+        assert!(ended.code == 0 && ended.err.starts_with("columns found:\n"), "{ended:#?}");
+        ["price", "who.code"].map(|column| ended.err.contains(&format!("topic \"m\": column \"{column}\" holds text and")))
+    };
+    assert_eq!(told("SELECT id FROM topic('m')"), [false, false]);
+    assert_eq!(told("SELECT count(*), sum(id * 2) FROM topic('m')"), [false, false]);
+    assert_eq!(told("SELECT id FROM topic('m') WHERE PRICE = '2'"), [true, false]);
+    assert_eq!(told("SELECT m.who['code'] FROM topic('m')"), [false, true]);
+    assert_eq!(told("CREATE VIEW v AS SELECT * FROM topic('m'); SELECT id FROM v"), [true, true]);
+    assert_eq!(told("SELECT m.* FROM topic('m')"), [true, true]);
+}
+
+#[test]
 fn manual_pages_say_what_the_command_line_says() {
     let place = Place::new();
     let page = place.ok(&["man"]);

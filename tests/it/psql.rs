@@ -13,6 +13,7 @@ const PAYMENTS: &[&str] =
 #[track_caller]
 fn ask(shell: &mut Terminal, line: &str, seen: &[&str]) {
     shell.enter(line);
+    shell.taken(line);
     for text in seen {
         shell.expect(text);
     }
@@ -77,7 +78,10 @@ fn what_nothing_fits_is_answered_with_what_does() {
     // Many functions have a line each, one has everything.
     shell.enter("\\df array_*");
     let list = shell.expect(" rows)");
-    assert!(list.contains(" array_append(array, element)\n") && !list.contains("RECORD"), "{list}");
+    assert!(
+        list.contains(" array_append(array, element)           | Appends an element") && !list.contains("RECORD"),
+        "{list}"
+    );
     shell.expect(PROMPT);
     ask(shell, "\\df classify", &["signature   | classify(model VARCHAR", "description | The class or cluster", "(1 row)"]);
     ask(shell, "\\x foo", &["error: \"foo\" is neither on nor off", "hint: Write \\x on, \\x off or \\x auto."]);
@@ -85,7 +89,7 @@ fn what_nothing_fits_is_answered_with_what_does() {
     ask(shell, "\\o no/such/file", &["error: cannot write to file \"no/such/file\"", "hint: Make its directory first"]);
     ask(shell, "SELECT 1 AS one \\watch 0", &["error: \\watch cannot use \"0\"", "hint: Write \\watch 2"]);
     ask(shell, "\\cd /tmp", &["error: unknown command \"\\cd\"", "hint: Paths begin in the directory"]);
-    ask(shell, "help drop", &["DROP TABLE  forgets a table; its topic stays"]);
+    ask(shell, "help drop", &["DROP TABLE     forgets a table; its topic stays", "DROP FUNCTION  forgets a function"]);
     ask(shell, "\\h insert into", &["INSERT INTO ", "a job that writes"]);
     ask(shell, "\\h grant", &["error: no statement has the word \"grant\"", "hint: "]);
     // Where nothing can be completed nothing happens.
@@ -200,4 +204,124 @@ fn two_shells_share_one_history() {
         shell.ends_with(0);
     }
     assert_eq!(lines().lines().count(), 2 * EACH);
+}
+
+#[test]
+fn a_word_that_wants_out_of_a_statement_is_told_the_way() {
+    let place = Place::new();
+    let mut shell = Terminal::open(&place);
+    shell.enter("SELECT 40 +");
+    shell.expect("...> ");
+    shell.enter("quit");
+    shell.expect("Use \\q to quit, Ctrl-C to drop the statement, ; to end it.\n");
+    shell.expect("SELECT 40 +");
+    shell.expect("...> ");
+    // What was typed before it is still there, without the word.
+    ask(&mut shell, " 2 AS answer;", &["\n answer\n", "42\n", "(1 row)"]);
+    shell.enter("SELECT 'open");
+    shell.expect("...> ");
+    shell.enter("clear");
+    shell.expect("A quote or a comment is open: close it first, or press Ctrl-C to drop the statement.\n");
+    shell.expect("SELECT 'open");
+    shell.press(CTRL_C);
+    shell.expect(PROMPT);
+    // By itself each is a command, or a statement.
+    shell.enter("quit");
+    shell.ends_with(0);
+}
+
+#[test]
+fn what_is_to_be_pasted_is_printed_without_a_table() {
+    let place = Place::new();
+    place.produce("payments", PAYMENTS);
+    const DDL: &str = "CREATE TABLE payments (\n  id BIGINT,\n  card VARCHAR,\n  amount DOUBLE\n) WITH (\n  format = 'json',\n  \
+                       topic = 'payments'\n);\n";
+    let show = "SHOW CREATE TABLE topic('payments')";
+    assert_eq!(place.ok(&["sql", show]), DDL);
+    assert!(place.ok(&["sql", "--format", "csv", show]).starts_with("table,statement\npayments,\"CREATE TABLE payments ("));
+    let pasted = place.ok(&["sql", "--format", "csv", &format!("{DDL} SELECT sum(id) AS s FROM payments")]);
+    assert_eq!(pasted, "s\n6\n");
+    let view = "CREATE VIEW v AS SELECT 1 AS a; SHOW CREATE VIEW v";
+    assert_eq!(place.ok(&["sql", view]), "CREATE VIEW v AS SELECT 1 AS a;\n");
+    // A script's \d knows topics as the prompt's does.
+    let ended = place.piped(&[], "\\d topic('payments')\n\\x on\nSHOW CREATE TABLE topic('payments');\n");
+    assert_eq!(ended.code, 0, "{ended:#?}");
+    assert!(
+        ended.out.starts_with(" column |   type  |") && ended.out.ends_with(&format!("(3 rows)\n\n{DDL}{DDL}")),
+        "{}",
+        ended.out
+    );
+    let ended = place.piped(&[], "\\d payments\n");
+    assert!(ended.code == 1 && ended.err.contains("hint: It is a topic: \\d topic('payments'), SELECT"), "{ended:#?}");
+    let mut shell = Terminal::open(&place);
+    ask(&mut shell, "\\d topic('payments')", &["amount", "DOUBLE", "(3 rows)\n\nCREATE TABLE payments (\n"]);
+    ask(&mut shell, "SHOW CREATE TABLE topic('payments');", &["\nCREATE TABLE payments (\n  id BIGINT,", "Time: "]);
+    ask(&mut shell, "\\d topic('paymnts')", &["error: no topic \"paymnts\"", "hint: Did you mean \"payments\"?"]);
+}
+
+#[test]
+fn functions_are_listed_in_80_columns() {
+    let place = Place::new();
+    let mut shell = Terminal::of_size(&place, 80, 50, &[]);
+    shell.enter("\\df");
+    shell.expect(" function ");
+    shell.expect("score(model VARCHAR, feature, ...)");
+    let lines = shell.expect(" rows)");
+    assert!(lines.contains("\n abs(numeric_expression)") && lines.contains('…'), "{lines}");
+    assert!(lines.lines().count() > 100 && lines.lines().all(|line| line.chars().count() <= 80), "{lines}");
+    shell.expect(PROMPT);
+    ask(&mut shell, "\\df abs", &["numeric_expression", "Returns the absolute value", "built in", "(1 row)"]);
+    ask(&mut shell, "\\df+ ab*", &["abs(numeric_expression)", "built in", "row"]);
+}
+
+#[test]
+fn functions_of_ones_own_are_completed_while_they_are_there() {
+    let source = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("udfs/haversine");
+    // The first build on a machine takes longer than anybody waits at a prompt.
+    vatic::udf::build(&source, false).unwrap();
+    let place = Place::new();
+    let home = std::path::PathBuf::from(std::env::var_os("HOME").unwrap());
+    let user = |name: &str, folder: &str| {
+        let path = std::env::var_os(name).map_or_else(|| home.join(folder), std::path::PathBuf::from);
+        path.display().to_string()
+    };
+    let [cargo, rustup, cache] =
+        [user("CARGO_HOME", ".cargo"), user("RUSTUP_HOME", ".rustup"), user("XDG_CACHE_HOME", ".cache")];
+    let environment = [("CARGO_HOME", &*cargo), ("RUSTUP_HOME", &*rustup), ("XDG_CACHE_HOME", &*cache)];
+    let mut shell = Terminal::of_size(&place, 160, 50, &environment);
+    ask(&mut shell, &format!("CREATE FUNCTION km_between FROM '{}';", source.display()), &["CREATE FUNCTION\n"]);
+    shell.press("SELECT km_b\t");
+    shell.expect("SELECT km_between(");
+    shell.press(CTRL_C);
+    shell.expect(PROMPT);
+    ask(&mut shell, "\\df km*", &["km_between(lat1 DOUBLE", "udfs/haversine", "(1 row)"]);
+    shell.press("DROP FUNCTION \t");
+    shell.expect("DROP FUNCTION km_between");
+    ask(&mut shell, ";", &["DROP FUNCTION\n"]);
+    // Nobody is offered what is gone: the Tab leaves the line as it is, and the next key goes behind it.
+    shell.press("SELECT km_b\t1;\r");
+    shell.expect("error: no column \"km_b1\"");
+    shell.expect(PROMPT);
+}
+
+#[test]
+fn the_time_of_a_statement_is_not_that_of_its_reader() {
+    let place = Place::new();
+    // The pager shows everything at once, and is left when the test says so.
+    let pager = "cat; until test -e enough; do sleep 0.1; done";
+    let mut shell = Terminal::of_size(&place, 100, 20, &[("PAGER", pager)]);
+    let begun = Instant::now();
+    shell.enter("SELECT unnest(range(0, 60)) AS n;");
+    shell.expect("(60 rows)");
+    // The reader takes far longer than the statement did, however slow this machine is.
+    let statement = begun.elapsed();
+    let reader = statement * 8 + Duration::from_secs(2);
+    std::thread::sleep(reader);
+    place.file("enough", "");
+    shell.expect("Time: ");
+    let shown = shell.expect("s\n");
+    let (number, unit) = shown.trim().split_once(' ').unwrap();
+    let seconds = number.parse::<f64>().unwrap() * if unit == "ms" { 1e-3 } else { 1.0 };
+    assert!(seconds < reader.as_secs_f64(), "{shown} of {statement:?}, and the reader's {reader:?}");
+    shell.expect(PROMPT);
 }

@@ -337,11 +337,13 @@ fn rows_go_to_files_and_statements_come_from_them() {
     shell.expect("sql/more.sql:2:7");
     shell.expect(PROMPT);
     shell.enter("\\o rows.txt");
+    shell.taken("\\o rows.txt");
     shell.expect(PROMPT);
     shell.enter("SELECT id, amount FROM payments ORDER BY id;");
     shell.expect("Time: ");
     shell.expect(PROMPT);
     shell.enter("\\o | sed 's/^/PIPED /'");
+    shell.taken("\\o | sed 's/^/PIPED /'");
     shell.expect(PROMPT);
     assert_eq!(
         std::fs::read_to_string(place.path("rows.txt")).unwrap(),
@@ -350,6 +352,7 @@ fn rows_go_to_files_and_statements_come_from_them() {
     shell.enter("SELECT 5 AS five;");
     shell.expect("PIPED (1 row)");
     shell.enter("\\o");
+    shell.taken("\\o");
     shell.expect(PROMPT);
     shell.enter("SELECT 6 AS six;");
     shell.expect("\n six\n");

@@ -95,6 +95,16 @@ impl Terminal {
         }
     }
 
+    /// Waits until the line that was entered is taken: while it is typed its own prompt is drawn again and again, which whoever
+    /// waits for the next one must not take for it. The line break behind it may be waited for once more.
+    pub fn taken(&mut self, line: &str) {
+        let end: String = line.trim_end().chars().rev().take(8).collect();
+        if !end.is_empty() {
+            self.expect(&format!("{}\n", end.chars().rev().collect::<String>()));
+            self.mark -= 1;
+        }
+    }
+
     /// Whether `text` is seen within a time behind what was seen before; for those who will do something and look again.
     pub fn sees(&mut self, text: &str, within: Duration) -> bool {
         let begun = Instant::now();

@@ -164,7 +164,7 @@ pub async fn verdict(engine: &Arc<Engine>) -> Result<()> {
 async fn table(engine: &Arc<Engine>, text: &str, out: &mut Output) -> Result<()> {
     let rows = query(engine, text).await?;
     let ui = Ui::new(true, ColorChoice::Never);
-    render::print(rows, OutputFormat::Table, out, &ui).await.map(|_| ())
+    render::print(rows, OutputFormat::Table, render::Layout::Aligned, out, &ui).await.map(|_| ())
 }
 
 /// The longest and the median gap between epoch ends around the swap.

@@ -28,6 +28,8 @@ pub enum Layout {
     Expanded,
     /// One row per line, unless the first rows are wider than so many characters.
     Fitting(usize),
+    /// The last column's values as they are, without names, lines and number of rows.
+    Text,
 }
 
 impl Printer {
@@ -67,6 +69,18 @@ impl Printer {
             self.layout = if width.saturating_sub(2) > screen { Layout::Expanded } else { Layout::Aligned };
         }
         self.layout == Layout::Expanded
+    }
+
+    /// The last column as it is.
+    pub(super) fn text<W: Write>(&self, batches: &[RecordBatch], out: &mut Output<W>) -> Result<()> {
+        for batch in batches {
+            let columns = columns(batch)?;
+            let Some(last) = columns.last() else { continue };
+            for row in 0..batch.num_rows() {
+                out.line(last.text(row)?.map(|text| tame(&text)).unwrap_or_default().trim_end_matches('\n'))?;
+            }
+        }
+        Ok(())
     }
 
     /// One column per line.
@@ -148,6 +162,7 @@ mod tests {
         // " id | name | half |   list   " without its last blank.
         assert_eq!(printed(Layout::Fitting(28)), printed(Layout::Aligned));
         assert_eq!(printed(Layout::Fitting(27)), printed(Layout::Expanded));
+        assert_eq!(printed(Layout::Text), "[2,null]\n\n");
         assert_eq!(
             printed(Layout::Expanded),
             "-[ RECORD 1 ]--\nid   | 1\nname | ab\nhalf | 1.0\nlist | [2,null]\n\

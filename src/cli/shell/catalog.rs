@@ -45,6 +45,8 @@ pub(super) struct FunctionName {
     pub name: String,
     pub signature: String,
     pub doc: String,
+    /// Whether a CREATE FUNCTION made it.
+    pub own: bool,
 }
 
 /// A model and its versions, newest last.
@@ -88,6 +90,8 @@ pub(super) struct Catalog(Arc<Inner>);
 #[derive(Debug, Default)]
 struct Inner {
     names: Mutex<Arc<Names>>,
+    /// The session's own functions and their versions when they were listed.
+    own: Mutex<Option<Vec<(String, String)>>>,
     /// Topics whose columns somebody asked for.
     wanted: Mutex<BTreeSet<String>>,
     ring: Notify,
@@ -133,15 +137,11 @@ impl Catalog {
             kind: "the models there are".to_owned(),
             columns: columns(session, "models").await?,
         });
-        if self.names().functions.is_empty() {
-            let rows = texts(session, "SHOW FUNCTIONS").await?;
-            let functions = rows.into_iter().filter_map(|row| {
-                let mut row = row.into_iter();
-                let name = row.next().flatten()?;
-                let signature = row.next().flatten().unwrap_or_default();
-                Some(FunctionName { name, signature, doc: row.next().flatten().unwrap_or_default() })
-            });
-            let functions: Arc<[FunctionName]> = functions.collect();
+        // Those of the session come and go; to list all of them each time would keep the prompt waiting.
+        let own = session.own_function_versions();
+        let known = self.0.own.lock().unwrap_or_else(PoisonError::into_inner).replace(own.clone());
+        if known.is_none_or(|known| known != own) {
+            let functions = functions(session).await?;
             self.change(|names| names.functions = functions);
         }
         let jobs: BTreeSet<String> = session.jobs().iter().map(|job| job.name().to_owned()).collect();
@@ -257,6 +257,25 @@ fn batch_texts(batch: &RecordBatch) -> Result<Vec<Vec<Option<String>>>> {
         values.map(|(f, column)| (!column.is_null(row)).then(|| f.value(row).to_string())).collect()
     };
     Ok((0..batch.num_rows()).map(row).collect())
+}
+
+/// All functions, the session's own first.
+async fn functions(session: &mut Session) -> Result<Arc<[FunctionName]>> {
+    let batches = rows(session, "SHOW FUNCTIONS").await?.collect().await?;
+    let mut functions = Vec::new();
+    for batch in &batches {
+        let path = batch.column_by_name("path");
+        for (at, row) in batch_texts(batch)?.into_iter().enumerate() {
+            let [Some(name), signature, doc, ..] = row.as_slice() else { continue };
+            functions.push(FunctionName {
+                name: name.clone(),
+                signature: signature.clone().unwrap_or_default(),
+                doc: doc.clone().unwrap_or_default(),
+                own: path.is_some_and(|path| path.is_valid(at)),
+            });
+        }
+    }
+    Ok(functions.into())
 }
 
 async fn columns(session: &mut Session, table: &str) -> Result<Vec<ColumnName>> {

@@ -4,6 +4,7 @@
 //! `docs/reference/shell.md` must list it. To add one: a variant, a line in the table, an arm where the shell obeys.
 
 use crate::error::{Error, Result, nearest};
+use crate::sql;
 
 /// What a command does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,7 +73,7 @@ pub(super) const COMMANDS: &[Spec] = &[
     spec(Command::Describe, &["d"], "[NAME]", Argument::Table, "tables and views; of one its columns and its DDL"),
     spec(Command::Tables, &["dt"], "[PATTERN]", Argument::Table, "tables and views"),
     spec(Command::Views, &["dv"], "[PATTERN]", Argument::Table, "views with their queries"),
-    spec(Command::Functions, &["df"], "[PATTERN]", Argument::Function, "functions with their signatures"),
+    spec(Command::Functions, &["df"], "[PATTERN]", Argument::Function, "functions; \\df+ all that is known of them"),
     spec(Command::Models, &["dm"], "[PATTERN]", Argument::Model, "models with their versions"),
     spec(Command::Jobs, &["dj"], "[PATTERN]", Argument::Nothing, "jobs of this session"),
     spec(Command::Topics, &["l", "list"], "[PATTERN]", Argument::Topic, "topics of the broker"),
@@ -172,6 +173,8 @@ pub(super) struct Typed<'a> {
     pub command: Command,
     /// What stands behind its name, without blanks around it.
     pub argument: &'a str,
+    /// Whether a `+` asks for more.
+    pub more: bool,
 }
 
 /// Reads a command from its backslash on.
@@ -193,7 +196,7 @@ pub(super) fn parse(line: &str) -> Result<Typed<'_>> {
         let error = Error::user(format!("command \"\\{plain}\" takes no argument"));
         return Err(error.hint(format!("Leave out \"{argument}\".")));
     }
-    Ok(Typed { command: spec.command, argument })
+    Ok(Typed { command: spec.command, argument, more: name.ends_with('+') })
 }
 
 fn unknown(name: &str) -> Error {
@@ -212,6 +215,28 @@ fn unknown(name: &str) -> Error {
     }
 }
 
+/// What the last line of an open statement is by itself, if people type it to get out: `quit`, `exit`, `help`, `clear`. In
+/// quotes that are open, too: there it is a part of the text, and may be meant as one.
+pub(super) fn stuck(text: &str) -> Option<Stuck<'_>> {
+    let (before, line) = text.trim_end().rsplit_once('\n')?;
+    let word = line.trim();
+    let known = ["quit", "exit", "help", "clear", "cls"].iter().any(|own| word.eq_ignore_ascii_case(own));
+    if !known || before.trim().is_empty() {
+        return None;
+    }
+    // What is behind a quote that is open cannot be told apart from its text.
+    sql::incomplete(before).then(|| Stuck { before, quoted: sql::incomplete(&format!("{before}\n;")) })
+}
+
+/// A word that stands alone behind an open statement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Stuck<'a> {
+    /// The statement, without the word's line.
+    pub before: &'a str,
+    /// Whether a quote or a comment is open.
+    pub quoted: bool,
+}
+
 /// The command that a whole line means which does not begin with a backslash: `help`, `exit`, `.tables`.
 ///
 /// # Errors
@@ -222,12 +247,12 @@ pub(super) fn spelling(line: &str) -> Option<Result<Typed<'_>>> {
     let lower = name.to_ascii_lowercase();
     // No statement begins with it.
     if lower == "help" && !argument.is_empty() {
-        return Some(Ok(Typed { command: Command::Statements, argument: argument.trim() }));
+        return Some(Ok(Typed { command: Command::Statements, argument: argument.trim(), more: false }));
     }
     let found = SPELLINGS.iter().find(|(own, _)| *own == lower && (argument.is_empty() || own.starts_with('.')));
     if let Some((_, meant)) = found {
         let spec = COMMANDS.iter().find(|spec| spec.names.contains(meant))?;
-        return Some(Ok(Typed { command: spec.command, argument: argument.trim() }));
+        return Some(Ok(Typed { command: spec.command, argument: argument.trim(), more: false }));
     }
     let dotted = name.strip_prefix('.').filter(|rest| rest.starts_with(|c: char| c.is_ascii_alphabetic()))?;
     let error = Error::user(format!("unknown command \".{dotted}\""));
@@ -323,6 +348,18 @@ mod tests {
         assert_eq!(read("help create table").unwrap().unwrap(), (Command::Statements, "create table"));
         assert!(read("quit now").is_none() && read("SELECT 1").is_none() && read(".5").is_none());
         assert_eq!(read(".tabels").unwrap().unwrap_err().message(), "unknown command \".tabels\"");
+    }
+
+    #[test]
+    fn a_word_that_wants_out_is_seen_behind_an_open_statement() {
+        let seen = |text| stuck(text).map(|it| (it.before, it.quoted));
+        assert_eq!(seen("SELECT 1\nquit\n"), Some(("SELECT 1", false)));
+        assert_eq!(seen("SELECT 1\n FROM t\n  EXIT"), Some(("SELECT 1\n FROM t", false)));
+        assert_eq!(seen("SELECT 'it\nclear\n"), Some(("SELECT 'it", true)));
+        assert_eq!(seen("SELECT \"it\n-- x\nhelp\n"), Some(("SELECT \"it\n-- x", true)));
+        for text in ["quit", "\nquit", "SELECT 1;\nquit", "SELECT 1\nquit;", "SELECT 1 quit", "SELECT\nhelpful", ""] {
+            assert_eq!(seen(text), None, "{text}");
+        }
     }
 
     #[test]

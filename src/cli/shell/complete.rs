@@ -7,7 +7,7 @@ use std::path::Path;
 
 use reedline::{Completer, CompletionResult, Span, Suggestion};
 
-use super::catalog::{Catalog, ColumnName, Names};
+use super::catalog::{Catalog, ColumnName, Names, TableName};
 use super::commands::COMMANDS;
 use super::place::{At, Place, place};
 use super::scope::{Relation, fields_of_call, members};
@@ -96,7 +96,9 @@ pub(super) fn choices(at: &At, typed: &str, names: &Names) -> Vec<Choice> {
 }
 
 fn candidates(at: &At, typed: &str, names: &Names) -> Vec<Choice> {
-    let phrases = |list: &[(&str, &str)]| list.iter().map(|(word, about)| Choice::word(word, about, at.lower)).collect();
+    let phrases = |list: &[(&str, &str)]| -> Vec<Choice> {
+        list.iter().map(|(word, about)| Choice::word(word, about, at.lower)).collect()
+    };
     let plain = |list: &[&str]| list.iter().map(|word| Choice::word(word, "", at.lower)).collect::<Vec<_>>();
     match &at.place {
         Place::Nothing => Vec::new(),
@@ -110,6 +112,17 @@ fn candidates(at: &At, typed: &str, names: &Names) -> Vec<Choice> {
             [parts(at, names), tables(names), vec![Choice::new("topic('", about)]].concat()
         }
         Place::Object => tables(names),
+        Place::Declared("function") => {
+            let own = names.functions.iter().filter(|function| function.own);
+            own.map(|function| Choice::new(&function.name, &function.signature).typed(quote_name(&function.name))).collect()
+        }
+        Place::Declared(kind) => tables_of(names, |table| table.kind == *kind),
+        Place::Explain { alone } => {
+            let options = if *alone { Vec::new() } else { phrases(words::EXPLAIN) };
+            let is_explained = |(word, _): &&(&str, &str)| words::EXPLAINED.contains(word);
+            let explained = words::STATEMENTS.iter().filter(is_explained);
+            options.into_iter().chain(explained.map(|(word, about)| Choice::word(word, about, at.lower))).collect()
+        }
         Place::Member(path) => {
             let of = path.join(".");
             members(path, &at.scope.relations, names).iter().map(|it| column(it, &of)).collect()
@@ -154,7 +167,7 @@ fn operands(at: &At, typed: &str, names: &Names) -> Vec<Choice> {
         found.push(Choice::new(format!("{alias}."), "its columns"));
     }
     // All functions are too many to look through; what is ours comes first, and has a signature with an arrow.
-    let functions = names.functions.iter().filter(|f| !typed.is_empty() || f.signature.contains("->"));
+    let functions = names.functions.iter().filter(|f| !typed.is_empty() || f.own || f.signature.contains("->"));
     found.extend(functions.map(|f| {
         let about = if f.signature.is_empty() { f.doc.clone() } else { format!("{}: {}", f.signature, f.doc) };
         Choice::new(&f.name, about).typed(format!("{}(", f.name))
@@ -184,11 +197,15 @@ fn parts(at: &At, names: &Names) -> Vec<Choice> {
 }
 
 fn tables(names: &Names) -> Vec<Choice> {
-    let choice = |table: &super::catalog::TableName| {
+    tables_of(names, |_| true)
+}
+
+fn tables_of(names: &Names, wanted: impl Fn(&TableName) -> bool) -> Vec<Choice> {
+    let choice = |table: &TableName| {
         let columns: Vec<&str> = table.columns.iter().map(|c| c.name.as_str()).collect();
         Choice::new(&table.name, format!("{}: {}", table.kind, columns.join(", "))).typed(quote_name(&table.name))
     };
-    names.tables.iter().map(choice).collect()
+    names.tables.iter().filter(|table| wanted(table)).map(choice).collect()
 }
 
 fn topics(names: &Names, quoted: bool) -> Vec<Choice> {

@@ -3,26 +3,30 @@
 //! A name without `*` or `?` is looked for as it is; where there is none of that name, all that contain it are
 //! shown; where there is none of those either, that is an error that names the nearest.
 
-use arrow::array::{Array, AsArray, BooleanArray, RecordBatch, StringArray};
+use std::sync::Arc;
+
+use arrow::array::{AsArray, BooleanArray, RecordBatch, StringArray};
 use arrow::compute::{cast, concat_batches, filter_record_batch};
 use arrow::datatypes::DataType;
 
-use super::catalog::rows;
+use super::catalog::{Names, rows};
 use super::commands::Command;
 use super::execute::Runner;
+use super::functions;
 use crate::cli::render::Layout;
+use crate::connector::Broker;
 use crate::engine::Rows;
 use crate::error::{Error, Result, did_you_mean};
-use crate::sql::quote::quote_name;
+use crate::sql::quote::{quote_name, quote_text};
 
 /// What is shown of models; the table has more.
 const MODELS: &str = "SELECT name, version, format, status, inputs, outputs, error FROM models ORDER BY name, version";
 
-/// Shows what `command` asks for; `argument` is a name, a pattern, or nothing.
+/// Shows what `command` asks for, or `more` of it; `argument` is a name, a pattern, or nothing.
 ///
 /// # Errors
 /// `User` if nothing has the name; those of the statement behind it.
-pub(super) async fn describe(runner: &mut Runner<'_>, command: Command, argument: &str) -> Result<()> {
+pub(super) async fn describe(runner: &mut Runner<'_>, command: Command, argument: &str, more: bool) -> Result<()> {
     let argument = argument.trim_matches('"');
     let pattern = argument.contains(['*', '?']);
     let (statement, what) = match command {
@@ -41,58 +45,70 @@ pub(super) async fn describe(runner: &mut Runner<'_>, command: Command, argument
     };
     let found = cx.until_signal(found).await?;
     if command == Command::Functions {
-        let (columns, layout) = of_functions(&found);
-        let found = found.project(columns).map_err(|e| Error::internal(e.to_string()))?;
+        let (found, layout) = functions::listed(&found, more, runner.display.width())?;
         return runner.display.show(Rows::of(found), cx, layout).await;
     }
     runner.display.show(Rows::of(found), cx, None).await
 }
 
-/// Of many functions the signatures, a line each; of one more, and of one of the user's own everything.
-fn of_functions(found: &RecordBatch) -> (&'static [usize], Option<Layout>) {
-    const BUILT_IN: &[usize] = &[0, 1, 2, 3];
-    const ALL: &[usize] = &[0, 1, 2, 3, 4, 5, 6, 7, 8, 9];
-    let path = found.column_by_name("path");
-    match found.num_rows() {
-        1 if path.is_some_and(|path| path.is_valid(0)) && found.num_columns() == ALL.len() => (ALL, None),
-        1 => (BUILT_IN, None),
-        _ => (&[1], Some(Layout::Aligned)),
-    }
-}
-
-/// Shows the columns of a table or view, and the statement that makes it.
+/// Shows the columns of a table or view, or of `topic('...')`, and the statement that makes it.
 async fn one(runner: &mut Runner<'_>, name: &str) -> Result<()> {
-    let (cx, names) = (runner.cx, runner.catalog.names());
-    let Some(table) = names.table(name) else {
-        let error = Error::user(format!("no table or view \"{name}\" in this session"));
-        if names.topics.iter().any(|topic| topic == name) {
-            return Err(error.hint(format!(
-                "It is a topic: SELECT * FROM topic('{name}') LIMIT 5; or CREATE TABLE {} WITH (topic = '{name}');",
-                quote_name(name)
-            )));
+    let cx = runner.cx;
+    let (described, made) = match (topic_named(name), runner.catalog.names().table(name)) {
+        (Some(topic), _) => {
+            let topic = format!("topic({})", quote_text(topic));
+            (topic.clone(), Some(format!("SHOW CREATE TABLE {topic}")))
         }
-        return Err(match did_you_mean(name, "tables", names.tables.iter().map(|table| table.name.as_str())) {
-            Some(hint) => error.hint(hint),
-            None => error,
-        });
+        (None, Some(table)) => {
+            let quoted = quote_name(&table.name);
+            let made = match table.kind.as_str() {
+                "table" => Some(format!("SHOW CREATE TABLE {quoted}")),
+                "view" => Some(format!("SHOW CREATE VIEW {quoted}")),
+                _ => None,
+            };
+            (quoted, made)
+        }
+        (None, None) => {
+            let (broker, names) = (runner.engine.broker(), runner.catalog.names());
+            return Err(cx.until_signal(async { Ok(unknown(broker, &names, name).await) }).await?);
+        }
     };
-    let quoted = quote_name(&table.name);
-    let columns = rows(&mut runner.script.session, &format!("DESCRIBE {quoted}")).await?;
-    let made = match table.kind.as_str() {
-        "table" => Some(format!("SHOW CREATE TABLE {quoted}")),
-        "view" => Some(format!("SHOW CREATE VIEW {quoted}")),
-        _ => None,
-    };
+    let columns = cx.until_signal(rows(&mut runner.script.session, &format!("DESCRIBE {described}"))).await?;
     runner.display.show(columns, cx, None).await?;
     if let Some(statement) = made {
-        for batch in rows(&mut runner.script.session, &statement).await?.collect().await? {
-            let text = cast(batch.column(1), &DataType::Utf8).map_err(|e| Error::internal(e.to_string()))?;
-            for ddl in text.as_string::<i32>().iter().flatten() {
-                runner.display.print(format!("\n{ddl}\n").as_bytes(), cx)?;
-            }
-        }
+        let ddl = cx.until_signal(rows(&mut runner.script.session, &statement)).await?;
+        runner.display.print(b"\n", cx)?;
+        runner.display.show(ddl, cx, Some(Layout::Text)).await?;
     }
     Ok(())
+}
+
+/// The topic of `topic('...')`, as typed.
+fn topic_named(typed: &str) -> Option<&str> {
+    let (begin, rest) = typed.split_once('(')?;
+    let inside = rest.trim_end().strip_suffix(')')?.trim();
+    let name = inside.strip_prefix('\'')?.strip_suffix('\'')?;
+    begin.trim().eq_ignore_ascii_case("topic").then_some(name)
+}
+
+/// Why there is nothing of this name: it may be a topic's.
+async fn unknown(broker: &Arc<dyn Broker>, names: &Names, name: &str) -> Error {
+    let error = Error::user(format!("no table or view \"{name}\" in this session"));
+    // A script asks before anybody has looked what is on the broker.
+    let is_topic = match broker.topic(name).await {
+        Ok(topic) => topic.is_some(),
+        Err(_) => names.topics.iter().any(|topic| topic == name),
+    };
+    if is_topic {
+        return error.hint(format!(
+            "It is a topic: \\d topic('{name}'), SELECT * FROM topic('{name}') LIMIT 5; or CREATE TABLE {} WITH (topic = '{name}');",
+            quote_name(name)
+        ));
+    }
+    match did_you_mean(name, "tables", names.tables.iter().map(|table| table.name.as_str())) {
+        Some(hint) => error.hint(hint),
+        None => error,
+    }
 }
 
 /// All of `rows`.
@@ -147,6 +163,16 @@ fn fits(pattern: &str, name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_topic_is_named_as_in_from() {
+        for typed in ["topic('a-b')", "TOPIC( 'a-b' ) ", "topic ('a-b')"] {
+            assert_eq!(topic_named(typed), Some("a-b"), "{typed}");
+        }
+        for typed in ["payments", "topic", "topic('a", "topics('a')", "topic(a)"] {
+            assert_eq!(topic_named(typed), None, "{typed}");
+        }
+    }
 
     #[test]
     fn patterns_fit_names() {

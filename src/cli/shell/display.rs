@@ -53,6 +53,8 @@ pub(super) struct Display {
     target: Target,
     /// Whether a person sits before stdout.
     terminal: bool,
+    /// How long the person has had the last rows in the pager.
+    paged: Duration,
 }
 
 impl Display {
@@ -64,7 +66,18 @@ impl Display {
             pager: true,
             target: Target::Screen(Output::stdout()),
             terminal,
+            paged: Duration::ZERO,
         }
+    }
+
+    /// How long the rows that were shown last stood in the pager: a person's time, not the statement's.
+    pub fn paged(&self) -> Duration {
+        self.paged
+    }
+
+    /// How many characters fit beside each other where rows go; `None` where that is not for a person to read.
+    pub fn width(&self) -> Option<usize> {
+        self.on_terminal().then(ui::width)
     }
 
     /// Shows all of `rows`. Rows that are followed end with Ctrl-C, which is no error where a person presses it.
@@ -72,6 +85,7 @@ impl Display {
     /// # Errors
     /// Those of the query and of where rows go; `Interrupted` if a signal ended an answer.
     pub async fn show(&mut self, rows: Rows, cx: &Context, layout: Option<Layout>) -> Result<()> {
+        self.paged = Duration::ZERO;
         let printer = Printer::new(OutputFormat::Table, &rows.schema)?;
         let printer = printer.laid_out(layout.unwrap_or_else(|| self.layout()));
         let outcome = if rows.follows { self.follow(rows, printer, cx).await } else { self.answer(rows, printer, cx).await };
@@ -100,6 +114,7 @@ impl Display {
             if gathered >= TABLE_ROWS {
                 let text = text(&mut printer, &waiting, false)?;
                 if !self.put(&text, &mut pager, cx)? {
+                    self.leave(pager);
                     return Ok(()); // whoever left the pager has seen enough
                 }
                 waiting.clear();
@@ -107,7 +122,16 @@ impl Display {
             }
         }
         let text = text(&mut printer, &waiting, true)?;
-        self.put(&text, &mut pager, cx).map(|_| ())
+        let outcome = self.put(&text, &mut pager, cx).map(|_| ());
+        self.leave(pager);
+        outcome
+    }
+
+    /// Waits until the person leaves the pager.
+    fn leave(&mut self, pager: Option<Pager>) {
+        let began = Instant::now();
+        drop(pager);
+        self.paged += began.elapsed();
     }
 
     async fn follow(&mut self, mut rows: Rows, mut printer: Printer, cx: &Context) -> Result<()> {
@@ -142,10 +166,12 @@ impl Display {
             cx.ui.status(Vec::new());
             *pager = Pager::open();
         }
-        match pager {
-            Some(pager) => pager.write(text),
-            None => self.print(text, cx).map(|()| true),
-        }
+        let Some(pager) = pager else { return self.print(text, cx).map(|()| true) };
+        // A pager takes more when the person has seen enough of what it holds.
+        let began = Instant::now();
+        let reads = pager.write(text);
+        self.paged += began.elapsed();
+        reads
     }
 
     /// Prints `text` where rows go.

@@ -10,7 +10,7 @@ use std::time::Instant;
 use futures::future::BoxFuture;
 
 use super::catalog::Catalog;
-use super::commands::{self, Command, Typed, switch};
+use super::commands::{self, Command, Stuck, Typed, switch};
 use super::describe;
 use super::display::{Display, Expanded, time};
 use super::jobs::Reports;
@@ -18,7 +18,7 @@ use super::pieces::{self, Piece};
 use super::{banner, edit, params, samples, watch, words};
 use crate::cli::Context;
 use crate::cli::render::Layout;
-use crate::cli::script::{Script, placed, read_text};
+use crate::cli::script::{Script, placed, read_text, shows_ddl};
 use crate::cli::status::Jobs;
 use crate::engine::{Engine, Outcome};
 use crate::error::{Error, Result, did_you_mean};
@@ -92,6 +92,9 @@ impl<'a> Runner<'a> {
         if let Some(typed) = commands::spelling(text) {
             return self.command(typed?, None).await;
         }
+        if let Some(stuck) = commands::stuck(text).filter(|_| file.is_none() && self.interactive()) {
+            return Ok(self.help_out(text, stuck));
+        }
         let pieces = pieces::read(text);
         // Behind an open statement a command is for now, and the statement waits for its rest.
         let whole = pieces.rest.filter(|_| file.is_none()).unwrap_or(pieces.sql.len());
@@ -100,11 +103,14 @@ impl<'a> Runner<'a> {
             // A statement is read with the parameters that are set before it.
             let set = commands.iter().position(|piece| commands::sets(text.get(piece.span.clone()).unwrap_or_default()));
             let (to, now) = match set.and_then(|at| Some((commands.get(at)?, at))) {
-                Some((piece, at)) => (pieces::begin_of_last(&pieces.sql, piece.span.start).clamp(from, whole), at + 1),
+                Some((piece, at)) => (piece.begin.clamp(from, whole), at + 1),
                 None => (whole, commands.len()),
             };
-            let sql = pieces::only(&pieces.sql, from..to);
-            let statements = self.script.session.parse(&sql, file)?;
+            let blank = pieces.sql.get(from..to).unwrap_or_default().trim().is_empty();
+            let statements = match blank {
+                true => Vec::new(),
+                false => self.script.session.parse(&pieces::only(&pieces.sql, from..to), file)?,
+            };
             for step in steps(text, &statements, commands.get(..now).unwrap_or_default()) {
                 let flow = match step {
                     Step::Statement(statement) => self.statement(statement, None).await?,
@@ -127,6 +133,19 @@ impl<'a> Runner<'a> {
         Ok(Flow::Type(text.get(whole..command).unwrap_or_default().trim().to_owned()))
     }
 
+    /// What is said to somebody who does not get out of a statement, which is theirs to go on with. In open quotes the word is
+    /// kept, since it may belong to the text.
+    fn help_out(&self, text: &str, stuck: Stuck<'_>) -> Flow {
+        let (kept, word) = match stuck.quoted {
+            true => {
+                (text.trim_end(), "A quote or a comment is open: close it first, or press Ctrl-C to drop the statement.")
+            }
+            false => (stuck.before, "Use \\q to quit, Ctrl-C to drop the statement, ; to end it."),
+        };
+        self.cx.ui.say(word);
+        Flow::Type(format!("{kept}\n"))
+    }
+
     /// Executes one statement and shows what it gives.
     ///
     /// # Errors
@@ -135,7 +154,11 @@ impl<'a> Runner<'a> {
         let began = Instant::now();
         self.last = Some(statement.text.clone());
         let outcome = match self.cx.until_signal(self.script.session.execute(statement)).await {
-            Ok(Outcome::Rows(rows)) => self.display.show(rows, self.cx, layout).await,
+            Ok(Outcome::Rows(rows)) => {
+                // What is to be pasted is laid out as it is, whatever was asked for.
+                let layout = if shows_ddl(statement) { Some(Layout::Text) } else { layout };
+                self.display.show(rows, self.cx, layout).await
+            }
             Ok(Outcome::Done(tag)) => {
                 self.cx.ui.info(&tag);
                 Ok(())
@@ -154,7 +177,7 @@ impl<'a> Runner<'a> {
         };
         outcome.map_err(|error| placed(error, &statement.position))?;
         if self.display.timing {
-            self.cx.ui.info(&time(began.elapsed()));
+            self.cx.ui.info(&time(began.elapsed().saturating_sub(self.display.paged())));
         }
         Ok(Flow::Go)
     }
@@ -164,7 +187,7 @@ impl<'a> Runner<'a> {
     }
 
     /// Does what a command says; `taken` is the statement before it.
-    async fn obey(&mut self, Typed { command, argument }: Typed<'_>, taken: Option<&Parsed>) -> Result<Flow> {
+    async fn obey(&mut self, Typed { command, argument, more }: Typed<'_>, taken: Option<&Parsed>) -> Result<Flow> {
         let cx = self.cx;
         match command {
             Command::Help => cx.ui.say(&help()),
@@ -184,7 +207,7 @@ impl<'a> Runner<'a> {
             | Command::Jobs
             | Command::Topics => {
                 cx.until_signal(self.catalog.refresh(&mut self.script.session)).await?;
-                describe::describe(self, command, argument).await?;
+                describe::describe(self, command, argument, more).await?;
             }
             Command::Connection => {
                 cx.until_signal(self.catalog.ask_now(&self.engine, &mut self.script.session)).await?;

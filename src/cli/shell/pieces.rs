@@ -6,8 +6,7 @@
 use std::ops::Range;
 
 use super::commands;
-use super::lex::{Lexed, lex};
-use crate::sql;
+use crate::sql::{Meaning, part};
 
 /// A command in a text.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,6 +15,8 @@ pub(super) struct Piece {
     pub span: Range<usize>,
     /// Whether the SQL before it ends here and is handed to it.
     pub takes: bool,
+    /// Where the statement begins that it stands in, or behind.
+    pub begin: usize,
 }
 
 /// A text, taken apart.
@@ -29,29 +30,44 @@ pub(super) struct Pieces {
     pub rest: Option<usize>,
 }
 
-/// Takes `text` apart.
+/// Takes `text` apart, in one pass however many commands there are.
 pub(super) fn read(text: &str) -> Pieces {
     let mut pieces = Pieces { sql: text.to_owned(), ..Pieces::default() };
     if !text.contains('\\') {
         return pieces;
     }
-    let mut at = 0;
-    while let Some(start) = next(text, at) {
-        let end = text.get(start..).and_then(|rest| rest.find('\n')).map_or(text.len(), |length| start + length);
-        let before = pieces.sql.get(..start).unwrap_or_default();
-        let unended = sql::incomplete(before);
-        let takes = unended && commands::takes_sql(text.get(start..end).unwrap_or_default());
-        let mut blank = " ".repeat(end - start);
+    // Where the statement begins that stands at `at`, and whether it has words and no end yet.
+    let (mut at, mut begin, mut unended) = (0, 0, false);
+    while let Some(rest) = text.get(at..).filter(|rest| !rest.is_empty()) {
+        if !rest.starts_with('\\') {
+            let Some((length, meaning)) = part(rest) else {
+                unended = true; // a quote or a comment is open: all behind it is in it
+                break;
+            };
+            at += length;
+            match meaning {
+                Meaning::Blank => {}
+                Meaning::Word => unended = true,
+                Meaning::End => (begin, unended) = (at, false),
+            }
+            continue;
+        }
+        let end = rest.find('\n').map_or(text.len(), |length| at + length);
+        let takes = unended && commands::takes_sql(text.get(at..end).unwrap_or_default());
+        let mut blank = " ".repeat(end - at);
         if takes {
             blank.replace_range(..1, ";");
         }
-        pieces.sql.replace_range(start..end, &blank);
-        pieces.commands.push(Piece { span: start..end, takes });
+        pieces.sql.replace_range(at..end, &blank);
+        pieces.commands.push(Piece { span: at..end, takes, begin });
+        if takes {
+            (begin, unended) = (at + 1, false);
+        }
         at = end;
     }
     let ends = pieces.commands.last().is_some_and(|last| text.get(last.span.end..).unwrap_or_default().trim().is_empty());
-    if ends && sql::incomplete(&pieces.sql) {
-        pieces.rest = Some(last_statement(&pieces.sql));
+    if ends && unended {
+        pieces.rest = Some(begin);
     }
     pieces
 }
@@ -67,30 +83,11 @@ pub(super) fn command_at(text: &str, at: usize) -> Option<Range<usize>> {
     read(text).commands.into_iter().map(|piece| piece.span).find(|span| span.start < at && at <= span.end)
 }
 
-/// The next backslash outside of strings and comments, from the byte `at`.
-fn next(text: &str, at: usize) -> Option<usize> {
-    use sqlparser::tokenizer::Token;
-    let Lexed { lexemes, .. } = lex(text.get(at..)?);
-    lexemes.into_iter().find(|it| it.token == Token::Backslash).map(|it| at + it.span.start)
-}
-
-/// Where the statement begins that the byte `at` is in, or behind.
-pub(super) fn begin_of_last(sql: &str, at: usize) -> usize {
-    last_statement(sql.get(..at).unwrap_or_default())
-}
-
 /// `sql` with blanks in the place of all that is outside of `part`, so that places stay.
 pub(super) fn only(sql: &str, part: Range<usize>) -> String {
     let blank = |text: &str| text.split('\n').map(|line| " ".repeat(line.len())).collect::<Vec<_>>().join("\n");
     let get = |range: Range<usize>| sql.get(range).unwrap_or_default();
     format!("{}{}{}", blank(get(0..part.start)), get(part.clone()), blank(get(part.end..sql.len())))
-}
-
-/// Where the last statement of `sql` begins.
-fn last_statement(sql: &str) -> usize {
-    use sqlparser::tokenizer::Token;
-    let Lexed { lexemes, .. } = lex(sql);
-    lexemes.iter().rev().find(|it| it.token == Token::SemiColon).map_or(0, |it| it.span.end)
 }
 
 #[cfg(test)]
@@ -108,6 +105,16 @@ mod tests {
         assert_eq!(commands("SELECT 1 \\gx"), [("\\gx", true)]);
         assert_eq!(commands("SELECT 1; \\watch 3"), [("\\watch 3", false)]);
         assert_eq!(commands("SELECT E'a\\'b' \\g"), [("\\g", true)]);
+    }
+
+    #[test]
+    fn a_script_of_many_commands_is_read_in_one_pass() {
+        // Read anew behind each command this would be a gigabyte.
+        let script = "SELECT 'a;\\b', $$\\c$$ -- it's\n;\n\\echo a line of a script\n".repeat(10_000);
+        let pieces = read(&script);
+        assert_eq!((pieces.commands.len(), pieces.sql.len(), pieces.rest), (10_000, script.len(), None));
+        assert!(!pieces.sql.contains("echo") && pieces.commands.iter().all(|piece| !piece.takes));
+        assert_eq!(pieces.commands.last().map(|last| &script[last.begin..last.span.start]), Some("\n"));
     }
 
     #[test]

@@ -28,6 +28,10 @@ pub(super) enum Place {
     Relation,
     /// A table or a view that exists.
     Object,
+    /// Something that the session declares: a `table`, a `view`, a `function`.
+    Declared(&'static str),
+    /// What EXPLAIN takes; what it explains alone once its own words stand there.
+    Explain { alone: bool },
     /// What follows a path of names and a dot: columns of a table or its alias, fields of a struct.
     Member(Vec<String>),
     /// A field of what this function gives.
@@ -317,7 +321,16 @@ fn in_string(words: &[Lexeme]) -> Place {
     if ends(words, &["JOB"]) {
         return Place::Job;
     }
-    Place::Nothing
+    let (first, last) = (words.first(), words.last());
+    let of_function =
+        first.is_some_and(|it| it.is("CREATE")) && last.is_some_and(|it| it.is("FROM")) && makes_function(words);
+    let of_copy = first.is_some_and(|it| it.is("COPY")) && last.is_some_and(|it| it.is("TO"));
+    if of_function || of_copy { Place::File } else { Place::Nothing }
+}
+
+/// Whether these are the words of a CREATE FUNCTION.
+fn makes_function(words: &[Lexeme]) -> bool {
+    is_at(words, 1, "FUNCTION") || (is_at(words, 1, "OR") && is_at(words, 2, "REPLACE") && is_at(words, 3, "FUNCTION"))
 }
 
 /// Outside of strings, behind `head`.
@@ -384,6 +397,10 @@ fn of_statement(head: &[Lexeme]) -> Option<Place> {
             Place::Show
         } else if ends(head, &["SHOW", "CREATE"]) {
             Place::OneOf(&["TABLE", "VIEW"])
+        } else if ends(head, &["SHOW", "CREATE", "TABLE"]) {
+            Place::Declared("table")
+        } else if ends(head, &["SHOW", "CREATE", "VIEW"]) {
+            Place::Declared("view")
         } else if ends(head, &["SHOW", "COLUMNS"]) {
             Place::OneOf(&["FROM"])
         } else if head.len() == 3 {
@@ -401,23 +418,30 @@ fn of_statement(head: &[Lexeme]) -> Option<Place> {
         if alone { Place::Object } else { Place::Nothing }
     } else if first.is("DROP") {
         if alone {
-            Place::OneOf(&["TABLE", "VIEW"])
+            Place::OneOf(&["TABLE", "VIEW", "FUNCTION"])
         } else if head.len() == 2 || ends(head, &["EXISTS"]) {
-            Place::Object
+            let kind = ["table", "view", "function"].into_iter().find(|kind| is_at(head, 1, kind));
+            kind.map_or(Place::Nothing, Place::Declared)
         } else {
             Place::OneOf(&["IF EXISTS"])
         }
     } else if first.is("INSERT") && head.len() <= 2 {
-        if alone { Place::OneOf(&["INTO"]) } else { Place::Object }
-    } else if first.is("CREATE") && head.len() <= 3 && !head.iter().any(|it| it.is("TABLE") || it.is("VIEW")) {
+        if alone { Place::OneOf(&["INTO"]) } else { Place::Declared("table") }
+    } else if first.is("CREATE") && head.len() <= 3 && !head.iter().any(|it| MADE.iter().any(|made| it.is(made))) {
         match head.len() {
-            1 => Place::OneOf(&["TABLE", "VIEW", "OR REPLACE TABLE", "OR REPLACE VIEW"]),
-            _ => Place::OneOf(&["TABLE", "VIEW", "REPLACE TABLE", "REPLACE VIEW"]),
+            1 => Place::OneOf(&["TABLE", "VIEW", "FUNCTION", "OR REPLACE TABLE", "OR REPLACE VIEW", "OR REPLACE FUNCTION"]),
+            2 => Place::OneOf(&["REPLACE TABLE", "REPLACE VIEW", "REPLACE FUNCTION"]),
+            _ => Place::OneOf(&["TABLE", "VIEW", "FUNCTION"]),
         }
-    } else if first.is("CREATE") && (ends(head, &["TABLE"]) || ends(head, &["VIEW"])) {
+    } else if first.is("CREATE") && MADE.iter().any(|made| ends(head, &[made])) {
         Place::OneOf(&["IF NOT EXISTS"])
+    } else if first.is("CREATE") && makes_function(head) {
+        // Behind the name a file follows, whose quote opens a place of its own.
+        let named = head.last().is_some_and(|it| !it.is("FROM") && !it.is("IF") && !it.is("NOT") && !it.is("EXISTS"));
+        let quoted = head.last().is_some_and(|it| matches!(it.token, Token::SingleQuotedString(_)));
+        if named && !quoted { Place::OneOf(&["FROM"]) } else { Place::Nothing }
     } else if first.is("EXPLAIN") && head.iter().all(|it| it.is("EXPLAIN") || it.is("ANALYZE") || it.is("VERBOSE")) {
-        Place::Start
+        Place::Explain { alone: !alone }
     } else if first.is("STOP") || first.is("RESET") {
         Place::Nothing
     } else {
@@ -425,6 +449,9 @@ fn of_statement(head: &[Lexeme]) -> Option<Place> {
     };
     Some(place)
 }
+
+/// What CREATE makes.
+const MADE: &[&str] = &["TABLE", "VIEW", "FUNCTION"];
 
 /// Whether the bracket at `at` is the list of columns that an INSERT writes.
 fn is_insert_list(head: &[Lexeme], at: usize) -> bool {

@@ -8,7 +8,7 @@ use std::sync::mpsc::{Sender, channel};
 
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
-use super::pieces;
+use super::{commands, pieces};
 use crate::cli::signals::{Signals, Stop};
 use crate::cli::ui;
 use crate::error::{Error, Result};
@@ -63,6 +63,9 @@ impl Lines {
     /// `External` if stdin cannot be read.
     pub async fn read(&mut self, signals: &Signals, begun: &str) -> Result<Read> {
         let mut text = begun.to_owned();
+        if !text.is_empty() && !text.ends_with('\n') {
+            text.push('\n'); // what the terminal gives is lines
+        }
         loop {
             ui::write(if text.is_empty() { "vatic> " } else { "  ...> " });
             if !self.asked {
@@ -95,9 +98,12 @@ impl Lines {
     }
 }
 
-/// Whether a text can be executed: nothing, a command, or statements up to a `;`.
+/// Whether a text is for the shell to deal with: nothing, a command, statements up to a `;`, or a word that wants out.
 pub(super) fn is_whole(text: &str) -> bool {
-    super::commands::spelling(text).is_some() || pieces::ends_with_command(text) || !sql::incomplete(text)
+    commands::spelling(text).is_some()
+        || pieces::ends_with_command(text)
+        || !sql::incomplete(text)
+        || commands::stuck(text).is_some()
 }
 
 #[cfg(test)]
@@ -106,7 +112,18 @@ mod tests {
 
     #[test]
     fn a_text_is_whole_at_its_semicolon_or_its_command() {
-        for whole in ["", "\n", "SELECT 1;\n", "help\n", "EXIT", "\\dt\n", "SELECT 1 \\gx\n", ".tables", "SELECT '\n;' ;"] {
+        for whole in [
+            "",
+            "\n",
+            "SELECT 1;\n",
+            "help\n",
+            "EXIT",
+            "\\dt\n",
+            "SELECT 1 \\gx\n",
+            ".tables",
+            "SELECT '\n;' ;",
+            "SELECT 1\nquit\n",
+        ] {
             assert!(is_whole(whole), "{whole}");
         }
         for part in ["SELECT 1\n", "SELECT '\\q", "SELECT ';\n", "SELECT 1 -- \\g\n", "quit me"] {

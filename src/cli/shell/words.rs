@@ -9,21 +9,36 @@ pub(super) const STATEMENTS: &[(&str, &str)] = &[
     ("CREATE TABLE", "names a topic, a file or a generator; with AS SELECT a job"),
     ("CREATE OR REPLACE TABLE", "the same, in place of a table of that name"),
     ("CREATE VIEW", "names a query"),
+    ("CREATE FUNCTION", "loads a function written for Arroyo: CREATE FUNCTION f FROM 'path'"),
+    ("CREATE OR REPLACE FUNCTION", "the same for a name that is there; running jobs take it"),
     ("INSERT INTO", "a job that writes what a query gives; VALUES writes and ends"),
     ("COPY", "writes what a query gives to a file: COPY (SELECT ...) TO 'file.parquet'"),
     ("SHOW", "tables, topics, models, jobs, functions, settings"),
     ("DESCRIBE", "the columns of a table"),
     ("EXPLAIN", "what a statement would do"),
-    ("EXPLAIN ANALYZE", "runs a query and shows what each step did"),
+    EXPLAIN_ANALYZE,
     ("SET", "changes a setting"),
     ("RESET", "gives a setting its default again"),
     ("STOP JOB", "stops a job after its epoch"),
     ("RESET JOB", "forgets the offsets of a stopped job"),
     ("DROP TABLE", "forgets a table; its topic stays"),
     ("DROP VIEW", "forgets a view"),
+    ("DROP FUNCTION", "forgets a function; a job that calls it keeps it"),
     ("WITH", "a query with named parts"),
     ("VALUES", "rows as typed"),
 ];
+
+const EXPLAIN_ANALYZE: (&str, &str) = ("EXPLAIN ANALYZE", "runs a query and shows what each step did");
+
+/// What EXPLAIN takes before a statement.
+pub(super) const EXPLAIN: &[(&str, &str)] = &[
+    ("ANALYZE", EXPLAIN_ANALYZE.1),
+    ("VERBOSE", "also what DataFusion plans"),
+    ("(FORMAT JSON)", "the same as JSON, for programs"),
+];
+
+/// The statements that EXPLAIN explains.
+pub(super) const EXPLAINED: &[&str] = &["SELECT", "WITH", "INSERT INTO", "CREATE TABLE", "VALUES"];
 
 /// What else people ask `\\h` for.
 pub(super) const MORE_HELP: [(&str, &str); 3] = [
@@ -140,6 +155,7 @@ const OTHERS: &[&str] = &[
     "COLUMNS",
     "TABLE",
     "VIEW",
+    "FUNCTION",
     "JOB",
     "EXISTS",
     "REPLACE",

@@ -36,7 +36,7 @@ use async_trait::async_trait;
 use crate::connector::{Broker, NewTopic, OffsetAt, Position, Sink, SinkSpec, Source, SourceSpec, Topic, TopicError};
 use crate::error::{Error, Result};
 use group::Member;
-use open::Open;
+use open::Site;
 use reader::Place;
 use sink::EmbeddedSink;
 use source::EmbeddedSource;
@@ -52,14 +52,14 @@ const MOST_PARTITIONS: i32 = 10_000;
 #[derive(Debug)]
 pub struct Embedded {
     address: String,
-    open: Arc<Open>,
+    site: Arc<Site>,
 }
 
 impl Embedded {
-    /// Opens the broker in directory `dir`, which is made if it is missing, for reading too.
+    /// Opens the broker in directory `dir`, which is made when something is written; until then it has no topics.
     ///
     /// # Errors
-    /// `External`, with the file: the directory cannot be made or written, the file is no broker, damaged, or newer than this
+    /// `External`, with the file: the directory cannot be looked into, the file is no broker, damaged, or newer than this
     /// program.
     pub fn open(dir: &Path) -> Result<Arc<dyn Broker>> {
         Self::open_with(dir, Settings::default())
@@ -70,8 +70,8 @@ impl Embedded {
     /// # Errors
     /// As [`Embedded::open`].
     pub fn open_with(dir: &Path, settings: Settings) -> Result<Arc<dyn Broker>> {
-        let open = Open::at(dir, settings)?;
-        Ok(Arc::new(Self { address: format!("embedded:{}", dir.display()), open }))
+        let site = Site::at(dir, settings)?;
+        Ok(Arc::new(Self { address: format!("embedded:{}", dir.display()), site }))
     }
 }
 
@@ -93,12 +93,14 @@ impl Broker for Embedded {
     }
 
     async fn topics(&self) -> Result<Vec<Topic>> {
-        self.open.read(|db| Ok(db.topics()?.into_iter().map(Topic::from).collect())).await
+        let Some(open) = self.site.to_read().await? else { return Ok(Vec::new()) };
+        open.read(|db| Ok(db.topics()?.into_iter().map(Topic::from).collect())).await
     }
 
     async fn topic(&self, name: &str) -> Result<Option<Topic>> {
+        let Some(open) = self.site.to_read().await? else { return Ok(None) };
         let name = name.to_owned();
-        self.open.read(move |db| Ok(db.topic(&name)?.map(Topic::from))).await
+        open.read(move |db| Ok(db.topic(&name)?.map(Topic::from))).await
     }
 
     async fn create_topic(&self, topic: &NewTopic) -> Result<bool> {
@@ -115,22 +117,25 @@ impl Broker for Embedded {
                 .hint("Leave the replication away; the embedded broker always keeps one copy."));
         }
         let config = serde_json::to_string(&topic.config).map_err(|e| Error::internal(e.to_string()))?;
-        self.open.write(move |writer, _| create(writer.db()?, &topic.name, partitions, &config)).await
+        let open = self.site.to_write().await?;
+        open.write(move |writer, _| create(writer.db()?, &topic.name, partitions, &config)).await
     }
 
     async fn delete_topic(&self, name: &str) -> Result<bool> {
+        let Some(open) = self.site.to_read().await? else { return Ok(false) };
         let name = name.to_owned();
-        let done = self.open.write(move |writer, _| {
+        let done = open.write(move |writer, _| {
             let Some(topic) = delete(writer.db()?, &name)? else { return Ok(false) };
             writer.cleaner.forget((0..i64::from(topic.partitions)).map(|partition| topic.first_slot + partition));
             Ok(true)
         });
         let done = done.await?;
-        self.open.bell.ring();
+        open.bell.ring();
         Ok(done)
     }
 
     async fn offsets(&self, topic: &str, at: OffsetAt) -> Result<Vec<i64>> {
+        let Some(open) = self.site.to_read().await? else { return Err(no_topic(topic)) };
         let name = topic.to_owned();
         let read = move |db: &Db| {
             let topic = db.need_topic(&name)?;
@@ -149,10 +154,11 @@ impl Broker for Embedded {
             };
             (0..).zip(&rows).map(offset).collect()
         };
-        self.open.read(read).await
+        open.read(read).await
     }
 
     async fn positions(&self, group: &str, topics: &[String]) -> Result<Vec<Position>> {
+        let Some(open) = self.site.to_read().await? else { return Ok(Vec::new()) };
         let (group, topics) = (group.to_owned(), topics.to_vec());
         let read = move |db: &Db| {
             let sql =
@@ -163,12 +169,13 @@ impl Broker for Embedded {
             })?;
             Ok(all.into_iter().filter(|p| topics.is_empty() || topics.iter().any(|topic| **topic == *p.topic)).collect())
         };
-        self.open.read(read).await
+        open.read(read).await
     }
 
     async fn reset_group(&self, group: &str, topics: &[String]) -> Result<bool> {
+        let Some(open) = self.site.to_read().await? else { return Ok(false) };
         let (group, topics) = (group.to_owned(), topics.to_vec());
-        let dir = self.open.dir.clone();
+        let dir = open.dir.clone();
         let reset = move |writer: &mut writer::Writer, _: &dyn Fn() -> bool| {
             let _alone = Member::shut_out(&dir, &group)?;
             let forgotten = writer.db()?.write(|db| {
@@ -183,16 +190,26 @@ impl Broker for Embedded {
             })?;
             Ok(forgotten > 0)
         };
-        self.open.write(reset).await
+        open.write(reset).await
     }
 
     async fn source(&self, spec: SourceSpec) -> Result<Box<dyn Source>> {
-        Ok(Box::new(EmbeddedSource::open(Arc::clone(&self.open), spec).await?))
+        let open = match (self.site.to_read().await?, spec.topics.first()) {
+            (Some(open), _) => open,
+            (None, Some(read)) => return Err(no_topic(&read.topic)),
+            (None, None) => self.site.to_write().await?,
+        };
+        Ok(Box::new(EmbeddedSource::open(open, spec).await?))
     }
 
     async fn sink(&self, spec: SinkSpec) -> Result<Box<dyn Sink>> {
-        Ok(Box::new(EmbeddedSink::open(Arc::clone(&self.open), spec).await?))
+        Ok(Box::new(EmbeddedSink::open(self.site.to_write().await?, spec).await?))
     }
+}
+
+/// The error for a topic of a broker that nobody has written to.
+fn no_topic(topic: &str) -> Error {
+    TopicError::NoTopic { topic: topic.to_owned(), known: Vec::new() }.into()
 }
 
 /// Creates a topic; `false` if there is one of that name.

@@ -17,6 +17,8 @@ use super::store::{Db, Result, Settings};
 use super::watch::{Bell, lock, watch};
 use crate::connector::Partition;
 
+/// The file's name in its directory.
+pub(super) const FILE: &str = "broker.db";
 /// So many bytes of log are a reason to move them into the file.
 const CHECKPOINT_BYTES: u64 = 4 << 20;
 /// So many pages of log are a reason to make readers wait, so that it begins anew: 64 MiB.
@@ -49,7 +51,7 @@ pub(super) struct Log {
 impl Shared {
     /// Opens the broker in `dir`, which is made if it is missing.
     pub(super) fn open(dir: PathBuf, settings: Settings) -> Result<Self> {
-        let file: Arc<Path> = dir.join("broker.db").into();
+        let file: Arc<Path> = dir.join(FILE).into();
         let db = Db::open(&file, &settings)?;
         Ok(Self {
             dir,

@@ -5,6 +5,7 @@
 use std::ops::Range;
 
 use sqlparser::ast::{DataType, Ident, Query};
+use sqlparser::keywords::Keyword;
 use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::{Span, Token, TokenWithSpan};
 
@@ -34,7 +35,8 @@ pub struct Cursor<'a> {
 }
 
 impl<'a> Cursor<'a> {
-    pub fn new(source: &'a Source, tokens: Vec<TokenWithSpan>, params: Option<&'a Params>) -> Self {
+    pub fn new(source: &'a Source, mut tokens: Vec<TokenWithSpan>, params: Option<&'a Params>) -> Self {
+        fields_are_names(&mut tokens);
         let end = tokens.last().map_or(0, |t| source.bytes(t.span).end);
         let parser = Parser::new(&DIALECT).with_recursion_limit(DEPTH).with_tokens_with_locations(tokens.clone());
         Self { source, parser, tokens, end, params }
@@ -75,6 +77,20 @@ impl<'a> Cursor<'a> {
         let first = self.bytes(start).start;
         let last = self.bytes(self.index().saturating_sub(1).max(start)).end;
         self.source.position(first..last)
+    }
+    /// The only place since the word at `start` of the words that `FETCH is not available` begins with; FETCH with all that
+    /// belongs to it.
+    fn asked(&self, start: usize, message: &str) -> Option<Position> {
+        let words: Vec<&str> = message.split_once(" is ")?.0.split(' ').collect();
+        let is = |at: usize, word: &str| self.tokens.get(at).is_some_and(|t| t.token.to_string().eq_ignore_ascii_case(word));
+        let mut found = (start..self.index()).filter(|at| words.iter().enumerate().all(|(n, word)| is(at + n, word)));
+        let (Some(first), None) = (found.next(), found.next()) else { return None };
+        let mut last = first + words.len() - 1;
+        if words == ["FETCH"] {
+            let end = (first..self.index()).find(|&at| is(at, "ONLY") || is(at, "TIES"));
+            last = end.unwrap_or(last);
+        }
+        Some(self.source.position(self.bytes(first).start..self.bytes(last).end))
     }
     /// The text from the word at `start` to the end of the statement.
     pub fn text_from(&self, start: usize) -> &str {
@@ -177,7 +193,10 @@ impl<'a> Cursor<'a> {
         let start = self.index();
         let query = self.parser.parse_query();
         let query = query.map_err(|e| self.syntax(&e))?;
-        let mut query = check(query).map_err(|e| e.at(self.since(start)))?;
+        let mut query = check(query).map_err(|e| {
+            let place = self.asked(start, e.message()).unwrap_or_else(|| self.since(start));
+            e.at(place)
+        })?;
         if let Some(params) = self.params {
             settle(&mut query, params);
         }
@@ -251,6 +270,22 @@ impl<'a> Cursor<'a> {
                 let lower = chars.next().map(|c| c.to_lowercase().chain(chars).collect::<String>());
                 Error::user(format!("syntax error: {}", lower.unwrap_or_default())).at(self.source.position(self.bytes(at)))
             }
+        }
+    }
+}
+
+/// `payload.user.id`: sqlparser takes `user` and its like for a call without parentheses, which has no fields. Beside a dot or
+/// a bracket they are names as others are.
+fn fields_are_names(tokens: &mut [TokenWithSpan]) {
+    const CALLS: &[Keyword] = &[Keyword::USER, Keyword::CURRENT_USER, Keyword::SESSION_USER, Keyword::CURRENT_CATALOG];
+    for at in 0..tokens.len() {
+        let after_dot = at.checked_sub(1).and_then(|before| tokens.get(before)).is_some_and(|t| t.token == Token::Period);
+        let has_fields = tokens.get(at + 1).is_some_and(|t| matches!(t.token, Token::Period | Token::LBracket));
+        if let Some(Token::Word(word)) = tokens.get_mut(at).map(|t| &mut t.token)
+            && (after_dot || has_fields)
+            && CALLS.contains(&word.keyword)
+        {
+            word.keyword = Keyword::NoKeyword;
         }
     }
 }

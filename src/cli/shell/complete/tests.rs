@@ -9,6 +9,7 @@ fn names() -> Names {
         name: name.to_owned(),
         signature: signature.to_owned(),
         doc: "what it does".to_owned(),
+        own: name == "haversine",
     };
     Names {
         tables: vec![
@@ -27,7 +28,12 @@ fn names() -> Names {
             },
             TableName { name: "cards".to_owned(), kind: "view".to_owned(), columns: vec![column("card", "VARCHAR")] },
         ],
-        functions: vec![function("score", "score(model VARCHAR, feature, ...) -> DOUBLE"), function("abs", "abs(x)")].into(),
+        functions: vec![
+            function("score", "score(model VARCHAR, feature, ...) -> DOUBLE"),
+            function("abs", "abs(x)"),
+            function("haversine", "haversine(a DOUBLE) -> DOUBLE"),
+        ]
+        .into(),
         jobs: vec!["alerts.alerts".to_owned()],
         topics: vec!["payments".to_owned(), "orders".to_owned()],
         models: vec![ModelName { name: "fraud".to_owned(), versions: vec![1, 2] }],
@@ -112,6 +118,20 @@ fn words_of_sql_follow_the_hand_that_types() {
     assert_eq!(offered("select * from payments gr|"), ["group by"]);
     assert_eq!(offered("SELECT * FROM payments EM|"), ["EMIT CHANGES"]);
     assert_eq!(offered("SHOW TO|"), ["TOPICS"]);
+}
+
+#[test]
+fn what_is_written_or_dropped_is_what_the_session_declares() {
+    assert_eq!(offered("INSERT INTO |"), ["payments", "visits"]);
+    assert_eq!(offered("DROP TABLE |"), ["payments", "visits"]);
+    assert_eq!(offered("DROP VIEW |"), ["cards"]);
+    assert_eq!(offered("DROP FUNCTION |"), ["haversine"]);
+    assert_eq!(offered("DROP FU|"), ["FUNCTION"]);
+    assert_eq!(offered("create func|"), ["function"]);
+    assert_eq!(offered("EXPLAIN AN|"), ["ANALYZE"]);
+    assert_eq!(offered("EXPLAIN ANALYZE SE|"), ["SELECT"]);
+    assert_eq!(offered("CREATE FUNCTION h FROM 'Cargo.to|"), ["Cargo.toml'"]);
+    assert_eq!(offered("SELECT hav| FROM payments"), ["haversine("]);
 }
 
 #[test]

@@ -19,13 +19,23 @@ fn statements_begin_with_their_words() {
     is("|", Place::Start, "");
     is("sel|", Place::Start, "sel");
     is("SELECT 1; cre|", Place::Start, "cre");
-    is("EXPLAIN ANALYZE sel|", Place::Start, "sel");
-    is("CREATE |", Place::OneOf(&["TABLE", "VIEW", "OR REPLACE TABLE", "OR REPLACE VIEW"]), "");
+    is("EXPLAIN ANALYZE sel|", Place::Explain { alone: true }, "sel");
+    is("EXPLAIN an|", Place::Explain { alone: false }, "an");
+    let made = ["TABLE", "VIEW", "FUNCTION", "OR REPLACE TABLE", "OR REPLACE VIEW", "OR REPLACE FUNCTION"];
+    assert!(matches!(at("CREATE |").place, Place::OneOf(words) if *words == made));
+    is("CREATE OR |", Place::OneOf(&["REPLACE TABLE", "REPLACE VIEW", "REPLACE FUNCTION"]), "");
+    is("CREATE FUNCTION h FROM 'a|", Place::File, "a");
+    is("CREATE OR REPLACE FUNCTION h FROM 'a|", Place::File, "a");
+    is("CREATE FUNCTION IF NOT EXISTS h |", Place::OneOf(&["FROM"]), "");
+    is("CREATE FUNCTION h FROM |", Place::Nothing, "");
+    is("CREATE FUNCTION h FROM 'a' |", Place::Nothing, "");
+    is("COPY (SELECT 1) TO 'a|", Place::File, "a");
     is("STOP JOB d|", Place::Job, "d");
-    is("DROP TABLE IF EXISTS p|", Place::Object, "p");
+    is("DROP TABLE IF EXISTS p|", Place::Declared("table"), "p");
+    is("DROP FUNCTION h|", Place::Declared("function"), "h");
     is("DESCRIBE p|", Place::Object, "p");
     is("SHOW t|", Place::Show, "t");
-    is("INSERT INTO a|", Place::Object, "a");
+    is("INSERT INTO a|", Place::Declared("table"), "a");
 }
 
 #[test]
