@@ -49,6 +49,24 @@ fn parameters_are_set_listed_and_taken_away() {
 }
 
 #[test]
+fn what_is_typed_while_a_statement_runs_is_executed_line_by_line() {
+    let place = Place::new();
+    let mut shell = Terminal::open(&place);
+    let shell = &mut shell;
+    let slow = "CREATE TABLE g (n BIGINT) WITH (connector = 'generator', rows = '60', rate = '20');";
+    ask(shell, slow, &["CREATE TABLE\n"]);
+    shell.enter("SELECT count(*) AS rows_of_g FROM g;");
+    shell.expect_signals();
+    // The terminal itself takes these lines: it makes a line feed of each Enter.
+    shell.press("\\set card 'a'\rSELECT 40 + 2 AS answer;\rSELECT 'it is '\r || $card || ' b' AS said;\rSELECT 'no end'");
+    for text in ["rows_of_g\n", "60\n", "answer\n", "42\n", "said\n", "it is a b\n", "SELECT 'no end'"] {
+        shell.expect(text);
+    }
+    ask(shell, " AS open;", &["open\n", "no end\n"]);
+    shell.press(CTRL_D);
+}
+
+#[test]
 fn a_script_reads_its_statements_with_the_parameters_before_them() {
     let place = Place::new();
     place.file("more.sql", "\\set n 40\nSELECT $n + 2 AS a;\n");

@@ -5,12 +5,14 @@
 
 use std::borrow::Cow;
 use std::fs::OpenOptions;
-use std::io::IsTerminal;
+use std::io::{BufRead, IsTerminal};
+use std::os::fd::AsFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use reedline::{
     ColumnarMenu, DefaultHinter, EditCommand, Emacs, ExternalPrinter, FileBackedHistory, HistoryItem, InputMode, KeyCode,
     KeyModifiers, MenuBuilder, Prompt, PromptEditMode, PromptHistorySearch, PromptHistorySearchStatus, Reedline,
@@ -99,9 +101,24 @@ impl Input {
             Self::Plain(lines) => return runtime.block_on(lines.read(&cx.signals, begun)),
             Self::Editor(editor, outlet) => (editor, outlet),
         };
+        let mut begun = Cow::Borrowed(begun);
+        if begun.is_empty() {
+            match ahead()? {
+                Ahead::Nothing => {}
+                Ahead::Begun(text) => begun = Cow::Owned(text),
+                Ahead::Whole(text) => {
+                    cx.ui.say(&format!("vatic> {text}"));
+                    if !text.is_empty() {
+                        self.remember(&text);
+                    }
+                    return Ok(Read::Text(text));
+                }
+                Ahead::End => return Ok(Read::End),
+            }
+        }
         outlet.open.store(begun.is_empty(), std::sync::atomic::Ordering::Relaxed);
         if !begun.is_empty() {
-            editor.run_edit_commands(&[EditCommand::InsertString(begun.to_owned())]);
+            editor.run_edit_commands(&[EditCommand::InsertString(begun.into_owned())]);
         }
         let signal =
             editor.read_line(&VaticPrompt).map_err(|e| Error::external("cannot read from the terminal").source(e))?;
@@ -126,6 +143,53 @@ impl Input {
             let _ = editor.sync_history();
         }
     }
+}
+
+/// What was typed while a statement ran.
+enum Ahead {
+    Nothing,
+    /// Not all of a text: it goes on in the editor.
+    Begun(String),
+    /// What Enter would execute.
+    Whole(String),
+    /// Ctrl-D
+    End,
+}
+
+/// Takes the lines that were ended with Enter before the editor had the terminal. The terminal has made line feeds of their ends, of which
+/// the editor takes the first and drops what stands behind it.
+fn ahead() -> Result<Ahead> {
+    let unreadable = |e: std::io::Error| Error::external("cannot read from the terminal").source(e);
+    let mut stdin = std::io::stdin().lock();
+    let mut text = String::new();
+    loop {
+        let mut ready = [PollFd::new(stdin.as_fd(), PollFlags::POLLIN)];
+        if poll(&mut ready, PollTimeout::ZERO).unwrap_or(0) == 0 {
+            break;
+        }
+        // One line: more is not given at once as long as the terminal edits lines.
+        let line = match stdin.fill_buf() {
+            Err(e) if e.kind() == std::io::ErrorKind::Interrupted => continue,
+            line => line.map_err(unreadable)?,
+        };
+        if line.is_empty() {
+            return Ok(if text.is_empty() { Ahead::End } else { Ahead::Begun(text) });
+        }
+        let (length, line) = (line.len(), String::from_utf8_lossy(line).into_owned());
+        stdin.consume(length);
+        let odd = |c: char| c.is_control() && !c.is_whitespace();
+        text.extend(line.chars().filter(|c| !odd(*c)));
+        // Keys such as arrows mean something to the editor only: what came of them is shown, and not executed.
+        if line.contains(odd) {
+            text.truncate(text.trim_end().len());
+            return Ok(Ahead::Begun(text));
+        }
+        if is_whole(&text) {
+            text.truncate(text.trim_end().len());
+            return Ok(Ahead::Whole(text));
+        }
+    }
+    Ok(if text.is_empty() { Ahead::Nothing } else { Ahead::Begun(text) })
 }
 
 /// Makes the file of the history if there is none: for its owner alone, since statements may hold passwords.
