@@ -27,6 +27,7 @@ use crate::sql::Column;
 use crate::sql::params::bind;
 use crate::sql::plan::allow::{check_logical, check_physical};
 use crate::sql::plan::check::checks_in;
+use crate::sql::plan::waits::refuse_in_scalars;
 use crate::sql::plan::{ModelsCalled, models_in, session_state};
 use crate::sql::settings::{Missing as MissingSetting, OnError as OnErrorSetting};
 use crate::sql::table::{Leaf, Leaves, Reading, StreamTable};
@@ -260,6 +261,7 @@ impl Session {
         if streaming {
             check_logical(&draft.logical)?;
         }
+        refuse_in_scalars(&draft.logical)?;
         let logical = draft.state.optimize(&draft.logical)?;
         self.never_true |= folds_to_nothing(&draft.logical, &logical)?;
         let physical = draft.state.query_planner().create_physical_plan(&logical, &draft.state).await?;

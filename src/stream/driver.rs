@@ -524,6 +524,7 @@ async fn versions(
                 _ = changes.changed() => tokio::time::sleep(PAUSE).await,
             }
         }
+        told.remove(name);
     }
 }
 

@@ -194,7 +194,8 @@ impl Accumulator for Group {
                 if self.bound.limits.on_error == OnError::Null {
                     return Ok(null);
                 }
-                let why = format!("{why}; over {} rows, of which the first is", self.rows);
+                let why =
+                    format!("{why} (over {} row{}; the first is shown)", self.rows, if self.rows == 1 { "" } else { "s" });
                 let first: Vec<ArrayRef> = columns.iter().map(|column| column.slice(0, 1)).collect();
                 Err(self.bound.failure(&self.signature, &first, &why).into())
             }

@@ -257,7 +257,17 @@ fn crate_of_file(source: &Source, dependencies: &str) -> Result<PathBuf, UdfErro
         Sha256::digest(source.main.as_os_str().as_encoded_bytes()).iter().take(6).map(|b| format!("{b:02x}")).collect();
     let name = &source.signature.name;
     let dir = cache_dir().join("crates").join(format!("{name}-{place}"));
-    let has_plugin = dependencies.lines().any(|line| line.trim_start().starts_with("arroyo-udf-plugin"));
+    let plugin = dependencies.lines().map(str::trim_start).find(|line| line.starts_with("arroyo-udf-plugin"));
+    let has_plugin = plugin.is_some();
+    // Another series takes minutes to compile, and is refused in the end.
+    let version = plugin.and_then(|line| line.split('"').nth(1)).filter(|v| v.starts_with(|c: char| c.is_ascii_digit()));
+    if let Some(version) = version.filter(|version| *version != "0" && !version.starts_with("0.2")) {
+        return Err(UdfError::Source {
+            path: source.path.clone(),
+            what: format!("its header asks for arroyo-udf-plugin {version}"),
+            hint: "Take arroyo-udf-plugin = \"0.2\", or leave the line out: it is understood.".to_owned(),
+        });
+    }
     let plugin = if has_plugin { "" } else { "arroyo-udf-plugin = \"0.2\"\n" };
     let main = source.main.display().to_string();
     let manifest = format!(

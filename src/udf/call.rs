@@ -100,13 +100,16 @@ impl ShimCalls {
         // SAFETY: it writes at most as many bytes as there is room for.
         told(|out, room| unsafe { (self.here)(out, room) })
     }
-    /// The same of the last panic of `runtime`; where threads have no names that are passed on, of any thread.
+    /// The same of the last panic of `runtime`, which is forgotten then. Where the panics of runtimes cannot be told apart, of any.
     pub fn of(self, runtime: &Runtime) -> Option<(String, String)> {
-        let (name, length) = (runtime.name.as_ptr(), runtime.name.len());
-        // SAFETY: it reads `length` bytes, and writes as many as there is room for.
-        let named = self.of.and_then(|of| told(|out, room| unsafe { of(name, length, out, room) }));
-        // SAFETY: as in `here`.
-        named.or_else(|| told(|out, room| unsafe { (self.last)(out, room) }))
+        match (self.of, &runtime.name) {
+            (Some(of), Some(name)) => {
+                // SAFETY: it reads as many bytes as the name has, and writes as many as there is room for.
+                told(|out, room| unsafe { of(name.as_ptr(), name.len(), out, room) })
+            }
+            // SAFETY: as in `here`.
+            _ => told(|out, room| unsafe { (self.last)(out, room) }),
+        }
     }
 }
 
@@ -146,22 +149,22 @@ impl AsyncCalls {
         static STARTED: AtomicU64 = AtomicU64::new(0);
         let name = format!("udf-{}", STARTED.fetch_add(1, Ordering::Relaxed) % 10_000_000_000); // at most 15 bytes
         // SAFETY: plain values; the handle that comes back is used by `Runtime` only.
-        let handle = called_as(&name, || unsafe { (self.start)(false, A_YEAR_US, u32::MAX) });
-        Runtime { calls: self, handle: Handle(handle), name }
+        let (handle, named) = called_as(&name, || unsafe { (self.start)(false, A_YEAR_US, u32::MAX) });
+        Runtime { calls: self, handle: Handle(handle), name: named.then_some(name) }
     }
 }
 
 /// Does `work` on this thread under another name, which the threads that it starts begin with: so the shim knows whose panic it sees.
-/// Where threads have no such file, under its own.
-fn called_as<T>(name: &str, work: impl FnOnce() -> T) -> T {
+/// Where threads have no such file, under its own, and that is told.
+fn called_as<T>(name: &str, work: impl FnOnce() -> T) -> (T, bool) {
     const NAME: &str = "/proc/thread-self/comm";
     let own = std::fs::read_to_string(NAME).ok().filter(|_| std::fs::write(NAME, name).is_ok());
     let done = work();
-    if let Some(own) = own {
+    if let Some(own) = &own {
         // It was written to just before.
         let _ = std::fs::write(NAME, own.trim_end());
     }
-    done
+    (done, own.is_some())
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -176,8 +179,8 @@ unsafe impl Sync for Handle {}
 pub struct Runtime {
     calls: AsyncCalls,
     handle: Handle,
-    /// What its thread is called.
-    name: String,
+    /// What its thread is called, where that can be decided.
+    name: Option<String>,
 }
 
 impl Drop for Runtime {

@@ -205,18 +205,19 @@ impl Batch<'_> {
         let shim = self.version.library.shim;
         let mut panics = shim.map(super::call::ShimCalls::count);
         // When it is asked whether the runtime lives; and once more before the first row is given up as late, if it may have died
-        // of a panic. A library without our shim does not tell of any.
+        // of a panic. A library without our shim does not tell of any. Asking calls the function, so others' panics are no reason.
         let (mut probes, mut doubtful) = (VecDeque::<Instant>::new(), shim.is_none());
+        let mut said = None;
         let runtime = self.version.idle.take().unwrap_or_else(|| self.calls.start());
         // Rows that are late and perhaps still on their way.
         let (mut next, mut late, mut lost) = (0, false, 0);
         let most = self.options.allowed_in_flight;
         // Rows on their way in the order in which they were sent, which is that of their deadlines.
         let mut on_way: VecDeque<(usize, Instant)> = VecDeque::new();
-        let died = |batch: &Self, next: usize| {
+        let died = |batch: &Self, next: usize, said: Option<(String, String)>| {
             let sent = rows.get(..next).unwrap_or_default();
             let suspects = sent.iter().copied().filter(|row| batch.answers.open(*row)).collect();
-            let said = panicked(shim.and_then(|shim| shim.of(&runtime)));
+            let said = panicked(shim.and_then(|shim| shim.of(&runtime)).or(said));
             Ok(End::Died { suspects, unsent: rows.get(next..).unwrap_or_default().to_vec(), said })
         };
         loop {
@@ -224,7 +225,7 @@ impl Batch<'_> {
                 next += 1;
                 match tokio::time::timeout(self.options.timeout, runtime.send(row as u64, &self.row(row))).await {
                     Ok(Ok(true)) => on_way.push_back((row, Instant::now() + self.options.timeout)),
-                    Ok(Ok(false) | Err(CallError::Panic)) => return died(self, next),
+                    Ok(Ok(false) | Err(CallError::Panic)) => return died(self, next, said),
                     Ok(Err(CallError::Border(got))) => return Err(self.border(got)),
                     Err(_) => {
                         // The runtime takes nothing any more: a function blocks its thread. What was sent before is late, too; this
@@ -239,15 +240,18 @@ impl Batch<'_> {
                 }
             }
             if !self.take(&runtime)? {
-                return died(self, next);
+                return died(self, next, said);
             }
             on_way.retain(|(row, _)| self.answers.open(*row));
             let now = Instant::now();
             let overdue = on_way.front().is_some_and(|(_, deadline)| *deadline <= now);
             let count = shim.map(super::call::ShimCalls::count);
             if count != panics {
-                (panics, doubtful) = (count, true);
-                probes = AFTER_PANIC.iter().map(|after| now + *after).collect();
+                panics = count;
+                if let Some(own) = shim.and_then(|shim| shim.of(&runtime)) {
+                    (said, doubtful) = (Some(own), true);
+                    probes = AFTER_PANIC.iter().map(|after| now + *after).collect();
+                }
             }
             if overdue && std::mem::take(&mut doubtful) {
                 probes.push_front(now);
@@ -257,7 +261,7 @@ impl Batch<'_> {
                 let probe = runtime.send(PROBE, &row);
                 if let Ok(Ok(false)) = tokio::time::timeout(self.options.timeout, probe).await {
                     self.take(&runtime)?;
-                    return died(self, next);
+                    return died(self, next, said);
                 }
                 late = true; // the probe's own answer may still come
             }

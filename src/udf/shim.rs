@@ -34,10 +34,9 @@ pub extern "C" fn __vatic_init() {
             let text = format!("{place}\n{said}");
             let _ = HERE.try_with(|here| here.borrow_mut().clone_from(&text));
             if let (Ok(name), Ok(mut named)) = (std::fs::read_to_string("/proc/thread-self/comm"), NAMED.lock()) {
-                if named.len() >= NAMES {
-                    named.pop_first();
+                if named.len() < NAMES || named.contains_key(name.trim_end()) {
+                    named.insert(name.trim_end().to_owned(), text.clone());
                 }
-                named.insert(name.trim_end().to_owned(), text.clone());
             }
             if let Ok(mut last) = LAST.lock() {
                 *last = text;

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! SQL ─► DataFusion's planner ─► [models_in: names to load] ─► analyzer: types, then calls lifted into Score nodes (lift, check)
+//!     ─► conditions that change from call to call are kept from moving (sift)
 //!     ─► optimizer: filters below the score, unused columns and calls pruned (node) ─► Score becomes ScoreExec
 //!     ─► calls of async functions brought to where they can wait (waits)
 //!     ─► physical rules, none of which computes for a row that is filtered out (physical)
@@ -14,6 +15,7 @@ pub mod explain;
 pub mod lift;
 pub mod node;
 pub mod physical;
+pub mod sift;
 pub mod waits;
 
 use std::collections::BTreeSet;
@@ -54,6 +56,7 @@ pub fn session_state(scoring: &Arc<ScoreConfig>, streaming: bool, partitions: us
     let mut builder = SessionStateBuilder::new_with_default_features()
         .with_config(session_config(streaming, partitions))
         .with_analyzer_rule(Arc::new(LiftScores { config: Arc::clone(scoring) }))
+        .with_analyzer_rule(Arc::new(sift::SiftVolatile))
         .with_optimizer_rule(Arc::new(PruneScores))
         .with_physical_optimizer_rules(physical::rules())
         .with_query_planner(Arc::new(Planner { scoring: Arc::clone(scoring) }))
@@ -150,6 +153,8 @@ impl QueryPlanner for Planner {
         session: &dyn Session,
     ) -> DataFusionResult<Arc<dyn ExecutionPlan>> {
         let extension = Arc::new(ScorePlanner { scoring: Arc::clone(&self.scoring) });
+        let filtered = sift::as_filters(plan)?;
+        let plan = filtered.as_ref().unwrap_or(plan);
         let placed = waits::place_async_calls(plan)?;
         let plan = placed.as_ref().unwrap_or(plan);
         DefaultPhysicalPlanner::with_extension_planners(vec![extension]).create_physical_plan(plan, session).await

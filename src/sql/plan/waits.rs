@@ -19,7 +19,8 @@ use datafusion::common::{Column, DFSchema, JoinType, Result};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::{conjunction, split_conjunction_owned};
 use datafusion::logical_expr::{
-    EmptyRelation, Expr, ExprSchemable, Filter, GroupingSet, Join, LogicalPlan, Projection, Union, Values, cast,
+    EmptyRelation, Expr, ExprSchemable, Filter, GroupingSet, Join, LogicalPlan, LogicalPlanBuilder, Projection, Sort, Union,
+    Values, cast, lit,
 };
 
 use crate::error::Error;
@@ -43,7 +44,46 @@ pub fn place_async_calls(plan: &LogicalPlan) -> Result<Option<LogicalPlan>> {
         return Ok(None);
     }
     let mut placing = Placing { next: 0 };
+    plan.apply_with_subqueries(|node| {
+        // A user's own column may be called so.
+        let taken = node.schema().fields().iter().filter_map(|field| field.name().strip_prefix(COLUMN_PREFIX)?.parse().ok());
+        placing.next = taken.map(|number: usize| number.saturating_add(1)).fold(placing.next, usize::max);
+        Ok(TreeNodeRecursion::Continue)
+    })?;
     Ok(Some(plan.clone().transform_up_with_subqueries(|node| placing.node(node))?.data))
+}
+
+/// Refuses what the optimizer cannot take: it computes what a correlated scalar subquery gives for no row, while it plans.
+///
+/// # Errors
+/// `User`, with the function.
+pub fn refuse_in_scalars(plan: &LogicalPlan) -> Result<()> {
+    let gives = |node: &LogicalPlan| {
+        let gives = matches!(node, LogicalPlan::Projection(_) | LogicalPlan::Aggregate(_));
+        node.expressions().into_iter().find(|expr| gives && waits(expr))
+    };
+    plan.apply_with_subqueries(|node| {
+        node.apply_expressions(|expr| {
+            expr.apply(|expr| {
+                let Expr::ScalarSubquery(inner) = expr else { return Ok(TreeNodeRecursion::Continue) };
+                let mut found = None;
+                if !inner.outer_ref_columns.is_empty() {
+                    inner.subquery.apply(|node| {
+                        found = found.take().or_else(|| gives(node));
+                        Ok(TreeNodeRecursion::Continue)
+                    })?;
+                }
+                let Some(call) = found else { return Ok(TreeNodeRecursion::Continue) };
+                let name = name_in(&call);
+                let text =
+                    format!("async function \"{name}\" cannot be called in a subquery that reads the query around it");
+                let hint =
+                    format!("Let the subquery give the argument, and call the function outside: {name}((SELECT ...)).");
+                Err(Error::user(text).hint(hint).into())
+            })
+        })
+    })?;
+    Ok(())
 }
 
 /// The name of the async function that `expr` calls, if it is a call of one.
@@ -142,13 +182,7 @@ impl Placing {
         let conditions = replaced.transpose()?.map(|filter| split_conjunction_owned(filter.data)).unwrap_or_default();
         let (above, within): (Vec<Expr>, Vec<Expr>) = conditions.into_iter().partition(waits);
         if let Some(expr) = above.first().filter(|_| join_type != JoinType::Inner) {
-            let text = format!(
-                "a call of async function \"{}\" in ON reads both sides of a {} join",
-                name_in(expr),
-                join_type.to_string().to_uppercase()
-            );
-            let hint = "Make it an inner join, or call the function in a subquery over the joined rows.";
-            return Err(Error::user(text).hint(hint).into());
+            return Err(over_both_sides(name_in(expr), join_type).into());
         }
         let (left, right) = (Arc::new(below(left, of_left)?), Arc::new(below(right, of_right)?));
         let keys = left_keys.into_iter().zip(right_keys).collect();
@@ -157,28 +191,44 @@ impl Placing {
         self.filtered(LogicalPlan::Join(join), above)
     }
 
-    /// Rows with calls become a SELECT each.
+    /// Rows with calls become a SELECT each, those between them stay together; a number keeps their order.
     fn values(&mut self, Values { schema, values }: Values) -> Result<LogicalPlan> {
-        let mut rows = Vec::with_capacity(values.len());
-        for row in values {
-            let one =
-                LogicalPlan::EmptyRelation(EmptyRelation { produce_one_row: true, schema: Arc::new(DFSchema::empty()) });
-            let exprs = row.into_iter().zip(schema.fields()).map(|(expr, field)| {
-                let same = expr.get_type(one.schema())? == *field.data_type();
-                let expr = if same { expr } else { cast(expr, field.data_type().clone()) };
-                Ok(expr.alias(field.name()))
-            });
-            let exprs = exprs.collect::<Result<Vec<_>>>()?;
-            let (one, exprs) = if exprs.iter().any(nests) { self.extract(one, exprs, false)? } else { (one, exprs) };
-            rows.push(Arc::new(LogicalPlan::Projection(Projection::try_new(exprs, Arc::new(one))?)));
+        if let [_] = values.as_slice() {
+            let row = values.into_iter().flatten().collect();
+            return self.one_row(row, &schema, None);
         }
-        match rows.pop() {
-            Some(only) if rows.is_empty() => Ok(Arc::unwrap_or_clone(only)),
-            last => {
-                rows.extend(last);
-                Ok(LogicalPlan::Union(Union { inputs: rows, schema }))
+        let number = format!("{COLUMN_PREFIX}{}", self.next);
+        self.next += 1;
+        let mut parts: Vec<Arc<LogicalPlan>> = Vec::new();
+        let mut together: Vec<Vec<Expr>> = Vec::new();
+        for (at, row) in values.into_iter().enumerate() {
+            let place = lit(i64::try_from(at).unwrap_or(i64::MAX));
+            if row.iter().any(waits) {
+                parts.extend(numbered(std::mem::take(&mut together), &schema, &number)?.map(Arc::new));
+                parts.push(Arc::new(self.one_row(row, &schema, Some((place, &number)))?));
+            } else {
+                together.push(row.into_iter().chain([place]).collect());
             }
         }
+        parts.extend(numbered(together, &schema, &number)?.map(Arc::new));
+        let rows = match parts.as_slice() {
+            [only] => Arc::clone(only),
+            _ => Arc::new(LogicalPlan::Union(Union::try_new_with_loose_types(parts)?)),
+        };
+        let order = vec![Expr::Column(Column::new_unqualified(number)).sort(true, false)];
+        Ok(LogicalPlan::Sort(Sort { expr: order, input: rows, fetch: None }))
+    }
+
+    fn one_row(&mut self, row: Vec<Expr>, schema: &DFSchema, number: Option<(Expr, &str)>) -> Result<LogicalPlan> {
+        let one = LogicalPlan::EmptyRelation(EmptyRelation { produce_one_row: true, schema: Arc::new(DFSchema::empty()) });
+        let exprs = row.into_iter().zip(schema.fields()).map(|(expr, field)| {
+            let same = expr.get_type(one.schema())? == *field.data_type();
+            let expr = if same { expr } else { cast(expr, field.data_type().clone()) };
+            Ok(expr.alias(field.name()))
+        });
+        let exprs = exprs.chain(number.map(|(place, name)| Ok(place.alias(name)))).collect::<Result<Vec<_>>>()?;
+        let (one, exprs) = if exprs.iter().any(nests) { self.extract(one, exprs, false)? } else { (one, exprs) };
+        Ok(LogicalPlan::Projection(Projection::try_new(exprs, Arc::new(one))?))
     }
 
     /// Replaces the calls in `exprs`, which are over the columns of `input`, by columns that are made on top of `input`; `named`
@@ -232,6 +282,22 @@ impl Placing {
     }
 }
 
+/// Rows that wait for nothing, whose last column is their number.
+fn numbered(rows: Vec<Vec<Expr>>, schema: &DFSchema, number: &str) -> Result<Option<LogicalPlan>> {
+    if rows.is_empty() {
+        return Ok(None);
+    }
+    let values = LogicalPlanBuilder::values(rows)?.build()?;
+    let names = schema.fields().iter().map(|field| (field.name().as_str(), Some(field.data_type())));
+    let columns = values.schema().columns().into_iter().map(Expr::Column).zip(names.chain([(number, None)]));
+    let columns = columns.map(|(column, (name, wanted))| match wanted {
+        Some(wanted) if column.get_type(values.schema())? != *wanted => Ok(cast(column, wanted.clone()).alias(name)),
+        _ => Ok(column.alias(name)),
+    });
+    let columns = columns.collect::<Result<Vec<_>>>()?;
+    Ok(Some(LogicalPlan::Projection(Projection::try_new(columns, Arc::new(values))?)))
+}
+
 /// `input` with a column for each of `made`; where one call's result is an argument of another, in several projections.
 fn below(mut input: LogicalPlan, mut made: Vec<Made>) -> Result<LogicalPlan> {
     while !made.is_empty() {
@@ -276,6 +342,20 @@ fn refuse_lambdas(expr: &Expr) -> Result<()> {
         Ok(TreeNodeRecursion::Continue)
     })?;
     refused
+}
+
+fn over_both_sides(name: String, join_type: JoinType) -> Error {
+    match join_type {
+        JoinType::Left | JoinType::Right | JoinType::Full => Error::user(format!(
+            "a call of async function \"{name}\" in ON reads both sides of a {} join",
+            join_type.to_string().to_uppercase()
+        ))
+        .hint("Make it an inner join, or call the function in a subquery over the joined rows."),
+        _ => Error::user(format!(
+            "a call of async function \"{name}\" in a subquery of WHERE reads the query around it and the subquery's own table"
+        ))
+        .hint("Call it over the rows of a join of the two, in a query of its own."),
+    }
 }
 
 fn nowhere(exprs: &[Expr]) -> Error {

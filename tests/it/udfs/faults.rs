@@ -113,3 +113,56 @@ async fn lanes_that_panic_at_the_same_time_know_their_own_words() {
         assert!(said.contains(&format!("not {n}, called with n = {n}")), "{value}: {said}");
     }
 }
+
+#[test]
+fn a_row_that_another_condition_drops_is_no_error() {
+    let place = Place::new();
+    let text = "use arroyo_udf_plugin::udf;\n#[udf]\nfn share(a: i64, b: i64) -> i64 { a / b }\n";
+    let setup = create("share", &source("share.rs", text));
+    let table = "(VALUES (1, 0), (5, 1), (6, 2)) t (a, b)";
+    for condition in ["b <> 0 AND share(a, b) > 3", "share(a, b) > 3 AND b <> 0", "share(a, b) > 3 AND b IN (SELECT 1)"] {
+        let found = rows(&place, &format!("{setup} SELECT a FROM {table} WHERE {condition}"));
+        assert_eq!(found, [json!({"a": 5})], "{condition}");
+    }
+}
+
+#[test]
+fn a_panic_beside_it_calls_no_row_twice() {
+    let place = Place::new();
+    let text = r#"use arroyo_udf_plugin::udf;
+#[udf(unordered, allowed_in_flight = 1, timeout = "10m")]
+async fn waits(path: &str, n: i64) -> i64 {
+    assert!(n >= 0, "below 0");
+    use std::io::Write;
+    let file = std::fs::OpenOptions::new().create(true).append(true).open(path);
+    file.unwrap().write_all(b"called\n").unwrap();
+    let end = std::time::Instant::now() + std::time::Duration::from_millis(1500);
+    std::future::poll_fn(|cx| {
+        if std::time::Instant::now() >= end {
+            return std::task::Poll::Ready(());
+        }
+        std::thread::sleep(std::time::Duration::from_millis(5));
+        cx.waker().wake_by_ref();
+        std::task::Poll::Pending
+    })
+    .await;
+    n
+}
+"#;
+    let (setup, log) = (create("waits", &source("waits.rs", text)), place.path("log"));
+    let call = |n: i64| format!("SELECT waits('{}', n) AS n FROM (VALUES ({n})) t (n)", log.display());
+    let sql = format!("{setup} SET udf.on_error = 'null'; {} UNION ALL {}", call(1), call(-1));
+    let mut found = rows(&place, &sql);
+    found.sort_by_key(|row| row["n"].as_i64());
+    assert_eq!(found, [json!({"n": null}), json!({"n": 1})]);
+    assert_eq!(std::fs::read_to_string(&log).unwrap(), "called\n");
+}
+
+#[test]
+fn a_header_that_asks_for_another_series_is_refused_before_it_is_compiled() {
+    let place = Place::new();
+    let text = "/*\n[dependencies]\narroyo-udf-plugin = \"0.1\"\n*/\nuse arroyo_udf_plugin::udf;\n#[udf]\nfn old(a: i64) -> i64 { a }\n";
+    let (code, said) = error(&place, &format!("CREATE FUNCTION old FROM '{}';", source("old.rs", text).display()));
+    assert!(code == 1 && said.contains("its header asks for arroyo-udf-plugin 0.1"), "{said}");
+    assert!(said.contains("hint: Take arroyo-udf-plugin = \"0.2\""), "{said}");
+}

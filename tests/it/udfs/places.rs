@@ -77,6 +77,10 @@ fn an_async_function_is_called_wherever_an_expression_may_stand() {
             format!("SELECT a FROM {t} WHERE score('forest', minus(minus(a)), 1, 2, 3) >= 0 ORDER BY minus(score('forest', 1, 1, 2, 3)::BIGINT), a"),
             column(&[1, 2, 3, 4]),
         ),
+        (
+            format!("SELECT minus(a) AS \"__waits_0\" FROM {t} WHERE a > 2 ORDER BY minus(minus(b))"),
+            vec![json!({"__waits_0": -3}), json!({"__waits_0": -4})],
+        ),
         // What the query returns keeps its names.
         (format!("SELECT count(minus(a)), max(b) FROM {t}"), vec![json!({"count": 4, "max": 40})]),
     ] {
@@ -90,13 +94,45 @@ fn an_async_function_is_called_wherever_an_expression_may_stand() {
 }
 
 #[test]
+fn rows_of_values_keep_their_order() {
+    let place = Place::new();
+    let setup = create("minus", &source("minus.rs", LATER));
+    let values =
+        "VALUES (minus(-1), 'a'), (2, NULL), (minus(-3), 'c'), (4, 'd'), (5, 'e'), (minus(-6), 'f'), (7, 'g'), (NULL, 'h')";
+    let numbers: Vec<Value> =
+        rows(&place, &format!("{setup}{values}")).into_iter().map(|mut row| row["column1"].take()).collect();
+    assert_eq!(json!(numbers), json!([1, 2, 3, 4, 5, 6, 7, null]));
+}
+
+#[test]
+fn a_subquery_that_reads_around_it_is_refused_and_its_way_out_works() {
+    let place = Place::new();
+    let setup = create("minus", &source("minus.rs", LATER));
+    let tables = "FROM (VALUES (1), (2)) t (a)";
+    let inner = "FROM (VALUES (-1), (-2)) u (c) WHERE c = -t.a";
+    let (code, said) = error(&place, &format!("{setup} SELECT a, (SELECT minus(max(c)) {inner}) AS x {tables}"));
+    let message = "async function \"minus\" cannot be called in a subquery that reads the query around it";
+    assert!(code == 1 && said.contains(message) && said.contains("minus((SELECT ...))"), "{said}");
+    let found = rows(&place, &format!("{setup} SELECT a, minus((SELECT max(c) {inner})) AS x {tables} ORDER BY a"));
+    assert_eq!(found, [json!({"a": 1, "x": 1}), json!({"a": 2, "x": 2})]);
+}
+
+#[test]
 fn a_row_that_another_condition_drops_is_not_sent() {
     let place = Place::new();
     let setup = create("minus", &source("minus.rs", LATER));
-    let query = "SELECT count(*) AS n FROM (VALUES (1), (2), (3), (4)) t (a) WHERE minus(a) < 0 AND a > 3; SHOW FUNCTIONS";
-    let listed = rows(&place, &format!("{setup}{query}"));
-    let minus = listed.iter().find(|row| row["name"] == "minus").unwrap();
-    assert_eq!(minus["rows"], "1", "{minus}");
+    let (t, u) = ("(VALUES (1), (2), (3), (4)) t (a)", "(VALUES (-4), (-9)) u (c)");
+    for query in [
+        format!("SELECT count(*) AS n FROM {t} WHERE minus(a) < 0 AND a > 3"),
+        format!("SELECT count(*) AS n FROM {t}, {u} WHERE a = -c AND minus(a) < 0"),
+        format!("SELECT count(*) AS n FROM {t} JOIN {u} ON a = -c AND minus(a) < c + 1"),
+        format!("SELECT count(*) AS n FROM {t} WHERE a IN (SELECT -c FROM {u}) AND minus(a) < 0"),
+        format!("SELECT count(*) AS n FROM {t} WHERE EXISTS (SELECT 1 FROM {u} WHERE a = -c) AND minus(a) < 0"),
+    ] {
+        let listed = rows(&place, &format!("{setup}{query}; SHOW FUNCTIONS"));
+        let minus = listed.iter().find(|row| row["name"] == "minus").unwrap();
+        assert_eq!(minus["rows"], "1", "{query}: {minus}");
+    }
 }
 
 #[test]

@@ -17,8 +17,9 @@ async fn remote_score(address: &str, features: &str) -> f64 {
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.unwrap_or_else(|e| panic!("no answer from {address}: {e}"));
     let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
-    if !head.starts_with("HTTP/1.1 200") {
-        panic!("{address} says {}", head.lines().next().unwrap_or_default());
+    let status = head.lines().next().unwrap_or_default();
+    if status.split(' ').nth(1) != Some("200") {
+        panic!("{address} says {status}");
     }
     body.trim().parse().unwrap_or_else(|_| panic!("{address} gives no number but {body:?}"))
 }
