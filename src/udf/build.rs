@@ -22,7 +22,7 @@ use sha2::{Digest, Sha256};
 
 use super::error::UdfError;
 use super::signature::Kind;
-use super::source::{Origin, Source};
+use super::source::{INTERFACE, Origin, Source};
 use super::tidy::{tidy, used};
 
 const SHIM: &str = include_str!("shim.rs");
@@ -253,15 +253,15 @@ fn cargo(source: &Source) -> Result<Command, UdfError> {
 /// Arroyo builds a single file as a crate whose manifest has the dependencies of its header; so do we. The file stays where it is, so
 /// that errors name it.
 fn crate_of_file(source: &Source, dependencies: &str) -> Result<PathBuf, UdfError> {
-    let place: String =
-        Sha256::digest(source.main.as_os_str().as_encoded_bytes()).iter().take(6).map(|b| format!("{b:02x}")).collect();
+    let place = short_hash(source.main.as_os_str().as_encoded_bytes());
     let name = &source.signature.name;
     let dir = cache_dir().join("crates").join(format!("{name}-{place}"));
     let plugin = dependencies.lines().map(str::trim_start).find(|line| line.starts_with("arroyo-udf-plugin"));
     let has_plugin = plugin.is_some();
     // Another series takes minutes to compile, and is refused in the end.
     let version = plugin.and_then(|line| line.split('"').nth(1)).filter(|v| v.starts_with(|c: char| c.is_ascii_digit()));
-    if let Some(version) = version.filter(|version| *version != "0" && !version.starts_with("0.2")) {
+    let other = |version: &&str| *version != "0" && !format!("{version}.").starts_with(INTERFACE);
+    if let Some(version) = version.filter(other) {
         return Err(UdfError::Source {
             path: source.path.clone(),
             what: format!("its header asks for arroyo-udf-plugin {version}"),

@@ -14,6 +14,7 @@ use super::build::Built;
 use super::call::{AsyncCalls, Run, ShimCalls};
 use super::error::UdfError;
 use super::signature::Kind;
+use super::source::INTERFACE;
 
 /// A library in this process.
 #[derive(Debug)]
@@ -28,9 +29,6 @@ pub struct Library {
 }
 
 static LOADED: Mutex<BTreeMap<PathBuf, Arc<Library>>> = Mutex::new(BTreeMap::new());
-
-/// The series of arroyo-udf-common whose calling convention is spoken here.
-const INTERFACE: &str = "0.2.";
 
 /// The library at `path`, for a function of `kind`; loaded once in a process.
 ///

@@ -15,6 +15,9 @@ use super::error::UdfError;
 use super::files::files_of;
 use super::signature::{Signature, parse};
 
+/// The series of arroyo-udf-common whose calling convention is spoken here.
+pub(super) const INTERFACE: &str = "0.2.";
+
 /// A function's source.
 #[derive(Debug, Clone)]
 pub struct Source {

@@ -441,31 +441,6 @@ fn a_row_that_times_out_or_panics_stops_no_other() {
 }
 
 #[test]
-fn a_panic_that_unwinds_slowly_fails_its_row_alone() {
-    let place = Place::new();
-    // The panic is heard of long before its thread, and with it the runtime, has come to an end.
-    let text = r#"use arroyo_udf_plugin::udf;
-struct Tidies;
-impl Drop for Tidies {
-    fn drop(&mut self) { std::thread::sleep(std::time::Duration::from_millis(150)); }
-}
-#[udf(ordered, allowed_in_flight = 64, timeout = "60s")]
-async fn unwinds(n: i64) -> i64 {
-    let _tidies = (n == 5).then_some(Tidies);
-    assert!(n != 5, "no fives");
-    n * 2
-}
-"#;
-    let create = create("unwinds", &source("unwinds.rs", text));
-    let query = "SELECT n, unwinds(n) AS d FROM (VALUES (1), (5), (2), (3)) t (n)";
-    let rows = rows(&place, &format!("{create} SET udf.on_error = 'null'; {query}"));
-    let wanted = [json!({"n": 1, "d": 2}), json!({"n": 5, "d": null}), json!({"n": 2, "d": 4}), json!({"n": 3, "d": 6})];
-    assert_eq!(rows, wanted);
-    let ended = vatic(&place, &["sql", &format!("{create} {query}")]);
-    assert!(ended.err.contains("unwinds.rs:") && ended.err.contains("no fives"), "{ended:#?}");
-}
-
-#[test]
 fn a_library_beside_its_source_is_used_until_the_source_is_newer() {
     let place = Place::new();
     let library = echo(&place, "same", "0.2.1", "x: i64) -> i64");

@@ -23,7 +23,7 @@ use tokio::runtime::Runtime;
 use super::catalog::Catalog;
 use super::complete::SqlCompleter;
 use super::highlight::SqlHighlighter;
-use super::plain::{Lines, Read, is_whole};
+use super::plain::{Lines, PROMPT, Read, is_whole};
 use crate::cli::Context;
 use crate::cli::ui::Outlet;
 use crate::error::{Error, Result};
@@ -107,7 +107,7 @@ impl Input {
                 Ahead::Nothing => {}
                 Ahead::Begun(text) => begun = Cow::Owned(text),
                 Ahead::Whole(text) => {
-                    cx.ui.say(&format!("vatic> {text}"));
+                    cx.ui.say(&format!("{PROMPT}{text}"));
                     if !text.is_empty() {
                         self.remember(&text);
                     }

@@ -14,6 +14,9 @@ use crate::cli::ui;
 use crate::error::{Error, Result};
 use crate::sql;
 
+/// Where a line is typed without an editor, or was typed before there was one.
+pub(super) const PROMPT: &str = "vatic> ";
+
 /// What came of asking for a text.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Read {
@@ -67,7 +70,7 @@ impl Lines {
             text.push('\n'); // what the terminal gives is lines
         }
         loop {
-            ui::write(if text.is_empty() { "vatic> " } else { "  ...> " });
+            ui::write(if text.is_empty() { PROMPT } else { "  ...> " });
             if !self.asked {
                 let gone = |_| Error::internal("the thread that reads stdin ended");
                 self.ask.send(()).map_err(gone)?;

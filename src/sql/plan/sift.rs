@@ -23,6 +23,7 @@ use datafusion::logical_expr::{Expr, Extension, Filter, Join, LogicalPlan, UserD
 use datafusion::optimizer::AnalyzerRule;
 
 use super::node::Score;
+use super::waits::filter;
 
 /// A filter that stays where it is.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd)]
@@ -79,10 +80,7 @@ impl AnalyzerRule for SiftVolatile {
                     if any_stays(&predicate) && (others_first(&predicate) || moves(&input)) =>
                 {
                     let (staying, rest) = parted(predicate);
-                    let input = match conjunction(rest) {
-                        Some(rest) => Arc::new(LogicalPlan::Filter(Filter::new(rest, input))),
-                        None => input,
-                    };
+                    let input = filter(Arc::unwrap_or_clone(input), rest)?;
                     Transformed::yes(sift(input, staying))
                 }
                 // In an outer join a condition does not drop rows of one side; it stays in ON.
@@ -91,7 +89,7 @@ impl AnalyzerRule for SiftVolatile {
                 {
                     let (staying, rest) = join.filter.clone().map(parted).unwrap_or_default();
                     let join = Join { filter: conjunction(rest), ..join };
-                    Transformed::yes(sift(Arc::new(LogicalPlan::Join(join)), staying))
+                    Transformed::yes(sift(LogicalPlan::Join(join), staying))
                 }
                 node => Transformed::no(node),
             })
@@ -124,10 +122,10 @@ fn of(plan: &LogicalPlan) -> Option<&Sift> {
     extension.node.as_any().downcast_ref()
 }
 
-fn sift(input: Arc<LogicalPlan>, staying: Vec<Expr>) -> LogicalPlan {
+fn sift(input: LogicalPlan, staying: Vec<Expr>) -> LogicalPlan {
     match conjunction(staying) {
-        Some(predicate) => LogicalPlan::Extension(Extension { node: Arc::new(Sift { input, predicate }) }),
-        None => Arc::unwrap_or_clone(input),
+        Some(predicate) => LogicalPlan::Extension(Extension { node: Arc::new(Sift { input: Arc::new(input), predicate }) }),
+        None => input,
     }
 }
 

@@ -321,7 +321,8 @@ fn closed(plan: LogicalPlan, schema: &DFSchema) -> Result<LogicalPlan> {
     Ok(LogicalPlan::Projection(Projection::try_new(columns, Arc::new(plan))?))
 }
 
-fn filter(input: LogicalPlan, conditions: Vec<Expr>) -> Result<LogicalPlan> {
+/// `input` without the rows that one of `conditions` drops.
+pub(super) fn filter(input: LogicalPlan, conditions: Vec<Expr>) -> Result<LogicalPlan> {
     Ok(match conjunction(conditions) {
         Some(predicate) => LogicalPlan::Filter(Filter::try_new(predicate, Arc::new(input))?),
         None => input,

@@ -127,6 +127,31 @@ fn a_row_that_another_condition_drops_is_no_error() {
 }
 
 #[test]
+fn a_panic_that_unwinds_slowly_fails_its_row_alone() {
+    let place = Place::new();
+    // The panic is heard of long before its thread, and with it the runtime, has come to an end.
+    let text = r#"use arroyo_udf_plugin::udf;
+struct Tidies;
+impl Drop for Tidies {
+    fn drop(&mut self) { std::thread::sleep(std::time::Duration::from_millis(150)); }
+}
+#[udf(ordered, allowed_in_flight = 64, timeout = "60s")]
+async fn unwinds(n: i64) -> i64 {
+    let _tidies = (n == 5).then_some(Tidies);
+    assert!(n != 5, "no fives");
+    n * 2
+}
+"#;
+    let create = create("unwinds", &source("unwinds.rs", text));
+    let query = "SELECT n, unwinds(n) AS d FROM (VALUES (1), (5), (2), (3)) t (n)";
+    let rows = rows(&place, &format!("{create} SET udf.on_error = 'null'; {query}"));
+    let wanted = [json!({"n": 1, "d": 2}), json!({"n": 5, "d": null}), json!({"n": 2, "d": 4}), json!({"n": 3, "d": 6})];
+    assert_eq!(rows, wanted);
+    let ended = vatic(&place, &["sql", &format!("{create} {query}")]);
+    assert!(ended.err.contains("unwinds.rs:") && ended.err.contains("no fives"), "{ended:#?}");
+}
+
+#[test]
 fn a_panic_beside_it_calls_no_row_twice() {
     let place = Place::new();
     let text = r#"use arroyo_udf_plugin::udf;
